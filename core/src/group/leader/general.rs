@@ -8,7 +8,6 @@ impl Leader<'_> {
     /// Keeps everything that is owned, gives the rest to who has least, then moves partitions for
     /// as long as that makes two members more equal.
     pub(super) fn general(&mut self) {
-        self.memory.moves[..self.seats].fill(Link::NONE);
         let revokes = self.keep_all();
         if has::RACKS && self.near {
             self.give_fresh(true);
@@ -146,7 +145,7 @@ impl Leader<'_> {
 
     fn find_move(&self, topic: usize, from: usize, to: usize) -> Option<usize> {
         let range = self.memory.topics[topic].first..self.memory.topics[topic].end();
-        let mut link = self.memory.moves[self.bucket(topic, (from, to))];
+        let mut link = self.memory.seats[self.bucket(topic, (from, to))].moves;
         while let Some(at) = link.get() {
             let seat = &self.memory.seats[at];
             let fits = (seat.from, seat.owner) == (Link::to(from), Link::to(to));
@@ -160,7 +159,7 @@ impl Leader<'_> {
 
     fn note_move(&mut self, topic: usize, seat: usize, pair: (usize, usize)) {
         let bucket = self.bucket(topic, pair);
-        let next = core::mem::replace(&mut self.memory.moves[bucket], Link::to(seat));
+        let next = core::mem::replace(&mut self.memory.seats[bucket].moves, Link::to(seat));
         if let Some(next) = next.get() {
             self.memory.seats[next].prev = Link::to(seat);
         }
@@ -173,7 +172,7 @@ impl Leader<'_> {
         let (next, prev) = (self.memory.seats[seat].next, self.memory.seats[seat].prev);
         match prev.get() {
             Some(prev) => self.memory.seats[prev].next = next,
-            None => self.memory.moves[bucket] = next,
+            None => self.memory.seats[bucket].moves = next,
         }
         if let Some(next) = next.get() {
             self.memory.seats[next].prev = prev;
