@@ -34,7 +34,7 @@ pub mod api_versions;
 pub mod consumer_group_describe;
 #[cfg(feature = "group")]
 pub mod consumer_group_heartbeat;
-#[cfg(feature = "group-admin")]
+#[cfg(any(feature = "classic", feature = "group-admin"))]
 pub mod consumer_protocol;
 pub mod create_partitions;
 pub mod create_topics;
@@ -72,6 +72,8 @@ pub use api_key::ApiKey;
 pub(crate) use error_code::Codes;
 pub use error_code::ErrorCode;
 pub use read::Ints;
+#[cfg(any(feature = "classic", feature = "sasl"))]
+pub(crate) use write::Length;
 pub use write::{Full, Sink, SliceSink, Writer};
 
 /// A message that can be written whole.
