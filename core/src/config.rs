@@ -60,6 +60,21 @@ pub enum OutOfRange {
     Stop,
 }
 
+/// Which records of transactions are read (`isolation.level`). Markers of transactions are never
+/// given.
+#[cfg(feature = "read-committed")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Isolation {
+    /// All, also of transactions that are open or aborted: Kafka's own default.
+    #[default]
+    ReadUncommitted,
+    /// Those of committed transactions, and those outside transactions. Partitions are read up to
+    /// the last stable offset: the first record of a transaction that is open. That is also their
+    /// end for [`Start::Latest`] and in events.
+    ReadCommitted,
+}
+
 /// Which protocol the member of a group speaks.
 #[cfg(feature = "group")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +195,9 @@ pub struct Config<'d> {
     pub accept_other_cluster: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+    /// See [`Isolation`].
+    #[cfg(feature = "read-committed")]
+    pub isolation: Isolation,
     /// The consumer group (`group.id`); empty for none. See
     /// [`Commands::subscribe`](crate::Commands::subscribe).
     #[cfg(feature = "group")]
@@ -288,6 +306,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) partition_max_bytes: i32,
     pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
+    #[cfg(feature = "read-committed")]
+    pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
     #[cfg(feature = "group")]
     pub(crate) group: Text<'d>,
@@ -345,6 +365,8 @@ impl<'d> Settings<'d> {
             partition_max_bytes: config.partition_max_bytes,
             accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
+            #[cfg(feature = "read-committed")]
+            isolation: config.isolation,
             report_positions: config.report_positions,
             #[cfg(feature = "group")]
             group: Text::Lent(config.group),
@@ -443,6 +465,36 @@ impl<'d> Settings<'d> {
         self.auto_commit != Span::ZERO
     }
 
+    /// Returns the end of what is read of a partition.
+    #[cfg(feature = "read-committed")]
+    pub(crate) fn end_of(&self, high_watermark: i64, last_stable_offset: i64) -> i64 {
+        match self.isolation {
+            Isolation::ReadCommitted if last_stable_offset >= 0 => {
+                guard!("the last stable offset is the end", high_watermark.min(last_stable_offset)
+                    => high_watermark)
+            }
+            _ => high_watermark,
+        }
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
+    pub(crate) const fn end_of(&self, high_watermark: i64, _: i64) -> i64 {
+        high_watermark
+    }
+
+    /// Returns the isolation level in requests.
+    #[cfg(feature = "read-committed")]
+    pub(crate) const fn isolation(&self) -> i8 {
+        self.isolation as i8
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
+    pub(crate) const fn isolation(&self) -> i8 {
+        0
+    }
+
     /// Returns the `n`-th bootstrap address, modulo their number.
     pub(crate) fn seed(&self, n: usize) -> Option<(&str, u16)> {
         seed(&self.bootstrap, n)
@@ -491,6 +543,8 @@ impl<'d> Config<'d> {
             report_positions: false,
             accept_other_cluster: false,
             auto_create: false,
+            #[cfg(feature = "read-committed")]
+            isolation: Isolation::ReadUncommitted,
             #[cfg(feature = "group")]
             group: "",
             #[cfg(feature = "group")]
@@ -550,6 +604,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sets which records of transactions are read; see [`Isolation`].
+    #[cfg(feature = "read-committed")]
+    #[must_use]
+    pub const fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
         self
     }
 

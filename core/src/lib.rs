@@ -94,6 +94,8 @@ pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
 #[cfg(feature = "group")]
 pub use config::GroupProtocol;
+#[cfg(feature = "read-committed")]
+pub use config::Isolation;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 #[cfg(feature = "group")]

@@ -6,6 +6,8 @@ use core::mem::size_of;
 use crate::admin::Request;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
+#[cfg(feature = "read-committed")]
+use crate::consumer::{Aborted, AbortedMem};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 #[cfg(feature = "group")]
@@ -27,6 +29,9 @@ const BROKERS_PER_CONN: usize = 4;
 const HOST_BYTES: usize = 64;
 /// The same in [`Storage::heap`]: enough for any names.
 const LONGEST_HOST: usize = 255;
+/// Aborted transactions in [`Resources`], of each connection.
+#[cfg(feature = "read-committed")]
+const ABORTED: usize = 32;
 /// Admin requests in flight in [`Resources`].
 const REQUESTS: usize = 1;
 
@@ -51,6 +56,12 @@ pub struct Limits {
     pub block_bytes: usize,
     /// Admin requests in flight.
     pub requests: usize,
+    /// Aborted transactions that a connection remembers while it receives records, under
+    /// [`Isolation::ReadCommitted`](crate::Isolation::ReadCommitted): more than are ever aborted
+    /// around one offset. Where a response has more, its rest is fetched again. 32 in
+    /// [`Resources`].
+    #[cfg(feature = "read-committed")]
+    pub aborted: usize,
     /// Bytes that are compressed in one piece, at most [`PIECE`](crate::codec::PIECE); 0 for a
     /// client that compresses nothing. The memory of the encoder itself is not counted here.
     #[cfg(feature = "pack")]
@@ -71,6 +82,8 @@ impl Limits {
             tx_blocks: 8 * 1024,
             block_bytes: 4096,
             requests: 8,
+            #[cfg(feature = "read-committed")]
+            aborted: 512,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -89,6 +102,8 @@ impl Limits {
             tx_blocks: 256,
             block_bytes: 1024,
             requests: 4,
+            #[cfg(feature = "read-committed")]
+            aborted: 64,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -147,10 +162,22 @@ impl Limits {
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
+            // Aborted transactions around what each connection receives.
+            + self.aborted_bytes()
             // What the member of a group keeps of topics and partitions.
             + self.group_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "read-committed")]
+    const fn aborted_bytes(&self) -> usize {
+        self.conns * self.aborted * size_of::<Aborted>()
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    const fn aborted_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "group")]
@@ -200,6 +227,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
+    #[cfg(feature = "read-committed")]
+    aborted: [[Aborted; ABORTED]; CONNS],
     #[cfg(feature = "group")]
     interests: [Interest; TOPICS],
     #[cfg(feature = "group")]
@@ -234,6 +263,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
+        #[cfg(feature = "read-committed")]
+        aborted: [[Aborted::EMPTY; ABORTED]; CONNS],
         #[cfg(feature = "group")]
         interests: [Interest::EMPTY; TOPICS],
         #[cfg(feature = "group")]
@@ -321,6 +352,8 @@ impl<
             by_forget: Knots::new(Mem::Lent(by_forget)),
             by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+            #[cfg(feature = "read-committed")]
+            aborted: AbortedMem::new(Mem::Lent(tables.aborted.as_flattened_mut()), ABORTED),
         };
         let (entries, index) = (&mut tables.topics, &mut tables.topic_index);
         let topics = lent_topics(entries, index, &mut tables.topic_lists);
@@ -471,6 +504,8 @@ impl Storage<'_> {
             (LimitKind::SendBlocks, self.links.len().max(self.producer.batches.len()), 4, links),
             (LimitKind::BlockBytes, self.block_bytes, 128, usize::MAX),
             (LimitKind::Requests, self.requests.len(), 0, slots),
+            #[cfg(feature = "read-committed")]
+            (LimitKind::Aborted, self.consumer.aborted.each(), 1, slots),
         ];
         for (what, size, least, most) in limits {
             if size < least {
@@ -515,6 +550,11 @@ impl<'d> Storage<'d> {
                 by_forget: knots(limits.partitions),
                 by_news: knots(limits.partitions),
                 by_due: knots(limits.brokers),
+                #[cfg(feature = "read-committed")]
+                aborted: AbortedMem::new(
+                    owned(limits.conns * limits.aborted, || Aborted::EMPTY),
+                    limits.aborted,
+                ),
             },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
