@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+use kavka_core::{Acks, Isolation, Limits, OutOfRange, Probing, Start};
 
 use crate::compression::Compression;
 use crate::driver::Mode;
@@ -37,6 +37,7 @@ pub struct Config {
     pub(crate) limits: Option<Limits>,
     pub(crate) start: Start,
     pub(crate) out_of_range: OutOfRange,
+    pub(crate) isolation: Isolation,
     pub(crate) probing: Probing,
     pub(crate) probe_idle: Option<Duration>,
     pub(crate) probe_busy: Option<Duration>,
@@ -88,6 +89,7 @@ impl Config {
             limits: None,
             start: Start::Latest,
             out_of_range: OutOfRange::Nearest,
+            isolation: Isolation::ReadUncommitted,
             probing: Probing::Always,
             probe_idle: None,
             probe_busy: None,
@@ -308,6 +310,16 @@ impl Config {
         self
     }
 
+    /// Which records of transactions are read (`isolation.level`); of an
+    /// [`Admin`](crate::Admin), where partitions end. With [`Isolation::ReadCommitted`] the lag
+    /// counts up to the last stable offset. Default: [`Isolation::ReadUncommitted`], as of Java's
+    /// consumer; librdkafka's is the other one.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
     /// When the client probes for growth. Default: always.
     #[must_use]
     pub fn probing(mut self, probing: Probing) -> Self {
@@ -481,6 +493,7 @@ impl Config {
         core.delivery_timeout = self.delivery_timeout;
         core.silence_timeout = self.silence_timeout.unwrap_or(core.silence_timeout);
         core.out_of_range = self.out_of_range;
+        core.isolation = self.isolation;
         core.probing = self.probing;
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
@@ -540,6 +553,7 @@ mod tests {
             .delivery_timeout(secs(2))
             .silence_timeout(secs(3))
             .out_of_range(OutOfRange::Stop)
+            .isolation(Isolation::ReadCommitted)
             .probing(Probing::Never)
             .probe_idle(secs(5))
             .probe_busy(secs(4))
@@ -556,6 +570,7 @@ mod tests {
         assert_eq!((core.batch_bytes, core.compression), (4321, Some(Codec::Lz4)));
         assert_eq!((core.delivery_timeout, core.silence_timeout), (secs(2), secs(3)));
         assert_eq!((core.out_of_range, core.probing), (OutOfRange::Stop, Probing::Never));
+        assert_eq!(core.isolation, Isolation::ReadCommitted);
         assert_eq!((core.probe_idle, core.probe_busy), (secs(5), secs(4)));
         assert_eq!((core.read_added_from_first, core.resend_unblamed), (false, false));
         assert_eq!((core.accept_other_cluster, core.auto_create), (true, true));
