@@ -1,5 +1,6 @@
 //! The simulator ([`kavka_sim`]), and what `simulate` runs in it.
 
+pub mod committed;
 pub mod groups;
 pub mod swarm;
 
