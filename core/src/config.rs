@@ -99,6 +99,32 @@ pub enum Probing {
     Never,
 }
 
+/// Which partition a record with a key goes to while its topic grows; of each topic, see
+/// [`Commands::set_key_order`](crate::Commands::set_key_order). Records that name their partition,
+/// and those without key, are not concerned.
+#[cfg(feature = "key-order")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum KeyOrder {
+    /// By the count of partitions that is known when the record is produced, as with other clients:
+    /// records of a key are in order within a partition, and a key may change its partition.
+    #[default]
+    Follow,
+    /// The same, but a key that changes its partition waits until what was produced before it to
+    /// its old one is settled: acknowledged, or failed with no request left that could still write
+    /// it. So the records of a key are appended in order, by this producer; a record that failed
+    /// as late may be missing, or be written out of order. Meanwhile such records are refused
+    /// with [`ProduceError::NotReady`](crate::ProduceError::NotReady). A reader that is behind in
+    /// the old partition may still see the new one first, and other producers may notice the growth
+    /// at another time.
+    Drain,
+    /// Over the first so many partitions, however many there are: as long as all producers pin the
+    /// same number, a key stays where it is. 0: as many as there were when the first key was
+    /// produced. While the topic has fewer, records with keys are refused with `NotReady`.
+    Pin(u32),
+}
+
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
 /// lives; `Client::owned` (feature `alloc`) copies them. Time spans are kept in eighths of a
 /// millisecond, rounded up; those of more than 34 hours are unlimited.
@@ -195,6 +221,11 @@ pub struct Config<'d> {
     pub accept_other_cluster: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+    /// How long keys that change their partition wait under [`KeyOrder::Drain`], at most; then
+    /// they no longer do, and [`Event::Drained`](crate::Event::Drained) says so. The delivery
+    /// timeout ends most waits before (default: 180 s).
+    #[cfg(feature = "key-order")]
+    pub drain_timeout: Duration,
     /// See [`Isolation`].
     #[cfg(feature = "read-committed")]
     pub isolation: Isolation,
@@ -306,6 +337,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) partition_max_bytes: i32,
     pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
+    #[cfg(feature = "key-order")]
+    pub(crate) drain_timeout: Span,
     #[cfg(feature = "read-committed")]
     pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
@@ -365,6 +398,8 @@ impl<'d> Settings<'d> {
             partition_max_bytes: config.partition_max_bytes,
             accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
+            #[cfg(feature = "key-order")]
+            drain_timeout: Span::of(config.drain_timeout),
             #[cfg(feature = "read-committed")]
             isolation: config.isolation,
             report_positions: config.report_positions,
@@ -543,6 +578,8 @@ impl<'d> Config<'d> {
             report_positions: false,
             accept_other_cluster: false,
             auto_create: false,
+            #[cfg(feature = "key-order")]
+            drain_timeout: Duration::from_secs(180),
             #[cfg(feature = "read-committed")]
             isolation: Isolation::ReadUncommitted,
             #[cfg(feature = "group")]

@@ -129,6 +129,21 @@ pub enum Event<'a> {
         /// Whether the records may be in the log nevertheless.
         maybe_written: bool,
     },
+    /// A topic has grown under [`KeyOrder::Drain`](crate::KeyOrder::Drain), and keys wait no longer
+    /// for what was produced before. Feature `key-order`.
+    #[cfg(feature = "key-order")]
+    Drained {
+        /// The topic.
+        topic: TopicId,
+        /// Partitions that keys are spread over now.
+        partitions: u32,
+        /// How often a record was refused meanwhile.
+        held: u32,
+        /// Whether all of it was settled. `false`: the time was over
+        /// ([`Config::drain_timeout`](crate::Config::drain_timeout)), or the policy changed;
+        /// records of a key may be out of order.
+        settled: bool,
+    },
     /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They
     /// come before the [`Event::Failed`] of these records, or before they are sent again. Feature
     /// `refusal-text`.

@@ -96,6 +96,8 @@ pub use cluster::Probes;
 pub use config::GroupProtocol;
 #[cfg(feature = "read-committed")]
 pub use config::Isolation;
+#[cfg(feature = "key-order")]
+pub use config::KeyOrder;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 #[cfg(feature = "group")]
