@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_core::{Acks, Isolation, Limits, OutOfRange, Probing, Start};
+use kavka_core::{Acks, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
 
 use crate::compression::Compression;
 use crate::driver::Mode;
@@ -29,6 +29,8 @@ pub struct Config {
     pub(crate) batch_bytes: Option<usize>,
     pub(crate) compression: Compression,
     pub(crate) topic_compression: HashMap<String, Compression>,
+    pub(crate) key_order: KeyOrder,
+    pub(crate) topic_key_order: HashMap<String, KeyOrder>,
     pub(crate) delivery_timeout: Duration,
     pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
@@ -81,6 +83,8 @@ impl Config {
             batch_bytes: None,
             compression: Compression::NONE,
             topic_compression: HashMap::new(),
+            key_order: KeyOrder::Follow,
+            topic_key_order: HashMap::new(),
             delivery_timeout: Duration::from_secs(120),
             silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
@@ -244,6 +248,23 @@ impl Config {
         compression: impl Into<Compression>,
     ) -> Self {
         self.topic_compression.insert(topic.into(), compression.into());
+        self
+    }
+
+    /// Which partitions the keys of a topic go to while it grows. With [`KeyOrder::Drain`] records of
+    /// the topic wait, in their order, while the first of them has a key whose old partition has
+    /// something from before the growth; [`Event::Drained`](crate::Event::Drained) reports the end.
+    /// Default: [`KeyOrder::Follow`].
+    #[must_use]
+    pub fn key_order(mut self, order: KeyOrder) -> Self {
+        self.key_order = order;
+        self
+    }
+
+    /// The same for one topic, where it is to be another than for the rest.
+    #[must_use]
+    pub fn topic_key_order(mut self, topic: impl Into<String>, order: KeyOrder) -> Self {
+        self.topic_key_order.insert(topic.into(), order);
         self
     }
 

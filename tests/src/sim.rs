@@ -2,6 +2,7 @@
 
 pub mod committed;
 pub mod groups;
+pub mod keys;
 pub mod swarm;
 
 pub use kavka_sim::*;
