@@ -60,6 +60,21 @@ pub enum OutOfRange {
     Stop,
 }
 
+/// Which records of transactions are read (`isolation.level`). Markers of transactions are never
+/// given.
+#[cfg(feature = "read-committed")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Isolation {
+    /// All, also of transactions that are open or aborted: Kafka's own default.
+    #[default]
+    ReadUncommitted,
+    /// Those of committed transactions, and those outside transactions. Partitions are read up to
+    /// the last stable offset: the first record of a transaction that is open. That is also their
+    /// end for [`Start::Latest`] and in events.
+    ReadCommitted,
+}
+
 /// Which protocol the member of a group speaks.
 #[cfg(feature = "group")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,6 +137,32 @@ pub enum Probing {
     WhenProducing,
     /// Never; growth is found by the age of metadata and by errors.
     Never,
+}
+
+/// Which partition a record with a key goes to while its topic grows; of each topic, see
+/// [`Commands::set_key_order`](crate::Commands::set_key_order). Records that name their partition,
+/// and those without key, are not concerned.
+#[cfg(feature = "key-order")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum KeyOrder {
+    /// By the count of partitions that is known when the record is produced, as with other clients:
+    /// records of a key are in order within a partition, and a key may change its partition.
+    #[default]
+    Follow,
+    /// The same, but a key that changes its partition waits until what was produced before it to
+    /// its old one is settled: acknowledged, or failed with no request left that could still write
+    /// it. So the records of a key are appended in order, by this producer; a record that failed
+    /// as late may be missing, or be written out of order. Meanwhile such records are refused
+    /// with [`ProduceError::NotReady`](crate::ProduceError::NotReady). A reader that is behind in
+    /// the old partition may still see the new one first, and other producers may notice the growth
+    /// at another time.
+    Drain,
+    /// Over the first so many partitions, however many there are: as long as all producers pin the
+    /// same number, a key stays where it is. 0: as many as there were when the first key was
+    /// produced. While the topic has fewer, records with keys are refused with `NotReady`.
+    Pin(u32),
 }
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
@@ -220,6 +261,14 @@ pub struct Config<'d> {
     pub accept_other_cluster: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+    /// How long keys that change their partition wait under [`KeyOrder::Drain`], at most; then
+    /// they no longer do, and [`Event::Drained`](crate::Event::Drained) says so. The delivery
+    /// timeout ends most waits before (default: 180 s).
+    #[cfg(feature = "key-order")]
+    pub drain_timeout: Duration,
+    /// See [`Isolation`].
+    #[cfg(feature = "read-committed")]
+    pub isolation: Isolation,
     /// The consumer group (`group.id`); empty for none. See
     /// [`Commands::subscribe`](crate::Commands::subscribe).
     #[cfg(feature = "group")]
@@ -328,6 +377,10 @@ pub(crate) struct Settings<'d> {
     pub(crate) partition_max_bytes: i32,
     pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
+    #[cfg(feature = "key-order")]
+    pub(crate) drain_timeout: Span,
+    #[cfg(feature = "read-committed")]
+    pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
     #[cfg(feature = "group")]
     pub(crate) group: Text<'d>,
@@ -385,6 +438,10 @@ impl<'d> Settings<'d> {
             partition_max_bytes: config.partition_max_bytes,
             accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
+            #[cfg(feature = "key-order")]
+            drain_timeout: Span::of(config.drain_timeout),
+            #[cfg(feature = "read-committed")]
+            isolation: config.isolation,
             report_positions: config.report_positions,
             #[cfg(feature = "group")]
             group: Text::Lent(config.group),
@@ -483,6 +540,36 @@ impl<'d> Settings<'d> {
         self.auto_commit != Span::ZERO
     }
 
+    /// Returns the end of what is read of a partition.
+    #[cfg(feature = "read-committed")]
+    pub(crate) fn end_of(&self, high_watermark: i64, last_stable_offset: i64) -> i64 {
+        match self.isolation {
+            Isolation::ReadCommitted if last_stable_offset >= 0 => {
+                guard!("the last stable offset is the end", high_watermark.min(last_stable_offset)
+                    => high_watermark)
+            }
+            _ => high_watermark,
+        }
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
+    pub(crate) const fn end_of(&self, high_watermark: i64, _: i64) -> i64 {
+        high_watermark
+    }
+
+    /// Returns the isolation level in requests.
+    #[cfg(feature = "read-committed")]
+    pub(crate) const fn isolation(&self) -> i8 {
+        self.isolation as i8
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
+    pub(crate) const fn isolation(&self) -> i8 {
+        0
+    }
+
     /// Returns the `n`-th bootstrap address, modulo their number.
     pub(crate) fn seed(&self, n: usize) -> Option<(&str, u16)> {
         seed(&self.bootstrap, n)
@@ -531,6 +618,10 @@ impl<'d> Config<'d> {
             report_positions: false,
             accept_other_cluster: false,
             auto_create: false,
+            #[cfg(feature = "key-order")]
+            drain_timeout: Duration::from_secs(180),
+            #[cfg(feature = "read-committed")]
+            isolation: Isolation::ReadUncommitted,
             #[cfg(feature = "group")]
             group: "",
             #[cfg(feature = "group")]
@@ -590,6 +681,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sets which records of transactions are read; see [`Isolation`].
+    #[cfg(feature = "read-committed")]
+    #[must_use]
+    pub const fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
         self
     }
 

@@ -2,8 +2,11 @@
 //! jumps with an event that reports it.
 
 mod bookmark;
+#[cfg(feature = "read-committed")]
+mod committed;
 mod epochs;
 mod fetch;
+mod follow;
 #[cfg(feature = "group")]
 mod group;
 mod obstacle;
@@ -29,7 +32,10 @@ use crate::time::Tick;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use bookmark::Bookmark;
+#[cfg(feature = "read-committed")]
+pub(crate) use committed::{Aborted, AbortedMem};
 pub(crate) use fetch::FetchMemo;
+pub(crate) use follow::Follow;
 use offsets::OffsetsMemo;
 pub(crate) use owner::Memo;
 pub(crate) use records::{Found, Taken};
@@ -253,44 +259,6 @@ impl Assignment {
     }
 }
 
-/// A topic of which all partitions are read, future ones included.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Follow {
-    active: bool,
-    /// The partitions that existed at first are counted.
-    begun: bool,
-    blocked: bool,
-    start: Start,
-    /// Number of partitions that existed at first; later ones were added (R12).
-    first: u32,
-    next: u32,
-    /// Its partitions were checked since the topic is ready.
-    seen: bool,
-    /// The topic had no id on the wire at that time.
-    nameless: bool,
-    /// Its partitions begin paused.
-    #[cfg(feature = "std")]
-    paused: bool,
-    /// The last of its partitions in a list that is being put into order.
-    last: Link,
-}
-
-impl Follow {
-    pub(crate) const EMPTY: Self = Self {
-        active: false,
-        begun: false,
-        blocked: false,
-        start: Start::Earliest,
-        first: 0,
-        next: 0,
-        seen: false,
-        nameless: false,
-        #[cfg(feature = "std")]
-        paused: false,
-        last: Link::NONE,
-    };
-}
-
 /// The memory of a consumer.
 pub(crate) struct ConsumerMem<'d> {
     pub(crate) reads: Mem<'d, Assignment>,
@@ -302,6 +270,8 @@ pub(crate) struct ConsumerMem<'d> {
     pub(crate) by_news: Knots<'d>,
     /// One place for each broker.
     pub(crate) by_due: Knots<'d>,
+    #[cfg(feature = "read-committed")]
+    pub(crate) aborted: AbortedMem<'d>,
 }
 
 /// See the module.
@@ -314,6 +284,8 @@ pub(crate) struct Consumer<'d> {
     by_forget: Nodes<'d>,
     by_news: Nodes<'d>,
     by_due: Nodes<'d>,
+    #[cfg(feature = "read-committed")]
+    aborted: AbortedMem<'d>,
     lists: Lists,
     /// Largest batch that can be received.
     rx_bytes: usize,
@@ -355,6 +327,8 @@ impl<'d> Consumer<'d> {
             by_forget: memory.by_forget,
             by_news: memory.by_news,
             by_due: memory.by_due,
+            #[cfg(feature = "read-committed")]
+            aborted: memory.aborted,
             lists: Lists::EMPTY,
             rx_bytes: setup.rx_bytes,
             session_serial: 0,

@@ -203,6 +203,10 @@ pub enum LimitKind {
     BlockBytes,
     /// [`Limits::requests`](crate::Limits::requests): this many are in flight already.
     Requests,
+    /// [`Limits::aborted`](crate::Limits::aborted): more transactions were aborted around the
+    /// position.
+    #[cfg(feature = "read-committed")]
+    Aborted,
     /// The longest text that fits into a Kafka message: 32,767 bytes.
     Text,
     /// The bytes that a snapshot was to be written to.
@@ -442,6 +446,8 @@ impl fmt::Display for LimitKind {
             Self::SendBlocks => "send blocks",
             Self::BlockBytes => "size of a send block",
             Self::Requests => "admin requests in flight",
+            #[cfg(feature = "read-committed")]
+            Self::Aborted => "aborted transactions around the position",
             Self::Text => "bytes of a text",
             Self::Snapshot => "room for a snapshot",
             #[cfg(feature = "classic")]

@@ -129,6 +129,21 @@ pub enum Event<'a> {
         /// Whether the records may be in the log nevertheless.
         maybe_written: bool,
     },
+    /// A topic has grown under [`KeyOrder::Drain`](crate::KeyOrder::Drain), and keys wait no longer
+    /// for what was produced before. Feature `key-order`.
+    #[cfg(feature = "key-order")]
+    Drained {
+        /// The topic.
+        topic: TopicId,
+        /// Partitions that keys are spread over now.
+        partitions: u32,
+        /// How often a record was refused meanwhile.
+        held: u32,
+        /// Whether all of it was settled. `false`: the time was over
+        /// ([`Config::drain_timeout`](crate::Config::drain_timeout)), or the policy changed;
+        /// records of a key may be out of order.
+        settled: bool,
+    },
     /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They
     /// come before the [`Event::Failed`] of these records, or before they are sent again. Feature
     /// `refusal-text`.
@@ -183,7 +198,9 @@ pub enum Event<'a> {
         why: MoveReason,
     },
     /// A partition cannot be read for now. The client retries, except for `OFFSET_OUT_OF_RANGE`
-    /// under [`OutOfRange::Stop`](crate::OutOfRange::Stop). With
+    /// under [`OutOfRange::Stop`](crate::OutOfRange::Stop), and where more transactions were
+    /// aborted around the position than there is memory for (`Limits::aborted`): the partition
+    /// waits for a seek. With
     /// [`PeerFault::NotHeld`](crate::PeerFault::NotHeld) all partitions of the broker are read
     /// less often, of which this is one.
     PartitionFailed {
@@ -201,7 +218,8 @@ pub enum Event<'a> {
         /// Offset of the next record, from 0.
         offset: i64,
     },
-    /// A partition was read up to the high watermark of the leader's last response: all records
+    /// A partition was read up to the high watermark of the leader's last response, or the last
+    /// stable offset where only committed records are read: all records
     /// that were written before it are read; transaction markers, compacted and empty batches move
     /// the position without a record. Once for each time that the position has moved. Emitted with
     /// [`Config::report_positions`](crate::Config::report_positions).
@@ -473,7 +491,8 @@ impl<'a> Batch<'a> {
         self.header.next_offset()
     }
 
-    /// Returns the end of what consumers may read, as of this response of the leader.
+    /// Returns the end of what consumers may read, as of this response of the leader: the last
+    /// stable offset where only committed records are read (feature `read-committed`).
     #[must_use]
     pub const fn high_watermark(&self) -> i64 {
         self.high_watermark

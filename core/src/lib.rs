@@ -96,6 +96,10 @@ pub use cluster::Probes;
 pub use config::Assignor;
 #[cfg(feature = "group")]
 pub use config::GroupProtocol;
+#[cfg(feature = "read-committed")]
+pub use config::Isolation;
+#[cfg(feature = "key-order")]
+pub use config::KeyOrder;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 #[cfg(feature = "group")]

@@ -5,6 +5,8 @@ mod batch;
 mod culprits;
 mod lane;
 mod moves;
+#[cfg(feature = "key-order")]
+mod order;
 mod own;
 mod owner;
 #[cfg(feature = "pack")]
@@ -141,6 +143,8 @@ pub(crate) struct Spread {
     /// The next topic with such a caller.
     next_wanted: Link,
     retries: Retries,
+    #[cfg(feature = "key-order")]
+    mapping: order::Mapping,
 }
 
 impl Spread {
@@ -156,6 +160,8 @@ impl Spread {
         wanted_at: Tick::ZERO,
         next_wanted: Link::NONE,
         retries: Retries::NONE,
+        #[cfg(feature = "key-order")]
+        mapping: order::Mapping::EMPTY,
     };
 }
 
@@ -244,6 +250,11 @@ pub(crate) struct Producer<'d> {
     /// The first of the topics whose partitions it waits for.
     wanted: Link,
     room: bool,
+    /// Topics that are drained, and whether one of them is not any more.
+    #[cfg(feature = "key-order")]
+    draining: u32,
+    #[cfg(feature = "key-order")]
+    drained: bool,
     /// Batches up to this serial are being flushed, and how many of them have not ended.
     flush_upto: u64,
     flush_left: usize,
@@ -297,6 +308,10 @@ impl<'d> Producer<'d> {
             wants_entry: false,
             wanted: Link::NONE,
             room: false,
+            #[cfg(feature = "key-order")]
+            draining: 0,
+            #[cfg(feature = "key-order")]
+            drained: false,
             flush_upto: 0,
             flush_left: 0,
             flushing: false,
@@ -525,6 +540,10 @@ impl<'d> Producer<'d> {
     }
 
     pub(crate) fn has_news(&self) -> bool {
+        #[cfg(feature = "key-order")]
+        if self.drained {
+            return true;
+        }
         !self.done.is_none() || self.room || (self.flushing && self.flush_left == 0)
     }
 
@@ -564,7 +583,10 @@ impl<'d> Producer<'d> {
             self.room = true;
         }
         self.pressure = self.wants_blocks > 0 || self.wants_entry;
-        self.check_topics(cx)
+        let next = self.check_topics(cx);
+        #[cfg(feature = "key-order")]
+        let next = next.min(self.check_drains(cx));
+        next
     }
 
     /// Does the same for callers that were refused because of a topic or its partitions.
@@ -625,6 +647,8 @@ impl<'d> Producer<'d> {
         let blocks = &mut cx.net.blocks;
         let Spread { wanted, wanted_at, next_wanted, retries, .. } = self.spreads[slot];
         let kept = Spread { wanted, wanted_at, next_wanted, retries, ..Spread::EMPTY };
+        #[cfg(feature = "key-order")]
+        let kept = Spread { mapping: self.recreated(slot), ..kept };
         self.spreads[slot] = kept;
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {

@@ -6,6 +6,8 @@ use core::mem::size_of;
 use crate::admin::Request;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
+#[cfg(feature = "read-committed")]
+use crate::consumer::{Aborted, AbortedMem};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 #[cfg(feature = "group")]
@@ -29,6 +31,9 @@ const BROKERS_PER_CONN: usize = 4;
 const HOST_BYTES: usize = 64;
 /// The same in [`Storage::heap`]: enough for any names.
 const LONGEST_HOST: usize = 255;
+/// Aborted transactions in [`Resources`], of each connection.
+#[cfg(feature = "read-committed")]
+const ABORTED: usize = 32;
 /// Admin requests in flight in [`Resources`].
 const REQUESTS: usize = 1;
 
@@ -64,6 +69,12 @@ pub struct Limits {
     /// subscribes to one topic, 4 more for each partition that it reads.
     #[cfg(feature = "classic")]
     pub group_bytes: usize,
+    /// Aborted transactions that a connection remembers while it receives records, under
+    /// [`Isolation::ReadCommitted`](crate::Isolation::ReadCommitted): more than are ever aborted
+    /// around one offset. Where a response has more, its rest is fetched again. 32 in
+    /// [`Resources`].
+    #[cfg(feature = "read-committed")]
+    pub aborted: usize,
     /// Bytes that are compressed in one piece, at most [`PIECE`](crate::codec::PIECE); 0 for a
     /// client that compresses nothing. The memory of the encoder itself is not counted here.
     #[cfg(feature = "pack")]
@@ -90,6 +101,8 @@ impl Limits {
             group_partitions: 32 * 1024,
             #[cfg(feature = "classic")]
             group_bytes: 512 * 1024,
+            #[cfg(feature = "read-committed")]
+            aborted: 512,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -114,6 +127,8 @@ impl Limits {
             group_partitions: 512,
             #[cfg(feature = "classic")]
             group_bytes: 8 * 1024,
+            #[cfg(feature = "read-committed")]
+            aborted: 64,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -172,11 +187,23 @@ impl Limits {
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
+            // Aborted transactions around what each connection receives.
+            + self.aborted_bytes()
             // What the member of a group keeps of topics and partitions, and as a leader of the
             // members.
             + self.group_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "read-committed")]
+    const fn aborted_bytes(&self) -> usize {
+        self.conns * self.aborted * size_of::<Aborted>()
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    const fn aborted_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "group")]
@@ -239,6 +266,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
+    #[cfg(feature = "read-committed")]
+    aborted: [[Aborted; ABORTED]; CONNS],
     #[cfg(feature = "group")]
     interests: [Interest; TOPICS],
     #[cfg(feature = "group")]
@@ -273,6 +302,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
+        #[cfg(feature = "read-committed")]
+        aborted: [[Aborted::EMPTY; ABORTED]; CONNS],
         #[cfg(feature = "group")]
         interests: [Interest::EMPTY; TOPICS],
         #[cfg(feature = "group")]
@@ -360,6 +391,8 @@ impl<
             by_forget: Knots::new(Mem::Lent(by_forget)),
             by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+            #[cfg(feature = "read-committed")]
+            aborted: AbortedMem::new(Mem::Lent(tables.aborted.as_flattened_mut()), ABORTED),
         };
         let (entries, index) = (&mut tables.topics, &mut tables.topic_index);
         let topics = lent_topics(entries, index, &mut tables.topic_lists);
@@ -531,6 +564,8 @@ impl Storage<'_> {
             (LimitKind::SendBlocks, self.links.len().max(self.producer.batches.len()), 4, links),
             (LimitKind::BlockBytes, self.block_bytes, 128, usize::MAX),
             (LimitKind::Requests, self.requests.len(), 0, slots),
+            #[cfg(feature = "read-committed")]
+            (LimitKind::Aborted, self.consumer.aborted.each(), 1, slots),
         ];
         for (what, size, least, most) in limits {
             if size < least {
@@ -584,6 +619,11 @@ impl<'d> Storage<'d> {
                 by_forget: knots(limits.partitions),
                 by_news: knots(limits.partitions),
                 by_due: knots(limits.brokers),
+                #[cfg(feature = "read-committed")]
+                aborted: AbortedMem::new(
+                    owned(limits.conns * limits.aborted, || Aborted::EMPTY),
+                    limits.aborted,
+                ),
             },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),

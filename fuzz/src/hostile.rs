@@ -4,8 +4,8 @@
 use kavka_core::codec::{Codec, CompactPack, scratch_bytes};
 use kavka_core::time::Duration;
 use kavka_core::{
-    Acks, Action, Admin, Client, CloseReason, Commands, Config, ConnId, Event, Instant, OutOfRange,
-    PartitionId, Probing, Record, Resources, Start, TopicId,
+    Acks, Action, Admin, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Isolation,
+    OutOfRange, PartitionId, Probing, Record, Resources, Start, TopicId,
 };
 
 use crate::input::Input;
@@ -72,6 +72,9 @@ pub(crate) fn config(input: &mut Input<'_>) -> Config<'static> {
     config.batch_bytes = if flags & 16 == 0 { 16 * 1024 } else { 200 };
     config.read_added_from_first = flags & 32 == 0;
     config.auto_create = flags & 64 != 0;
+    if flags & 128 != 0 {
+        config.isolation = Isolation::ReadCommitted;
+    }
     config.out_of_range = input.pick(&[
         OutOfRange::Nearest,
         OutOfRange::Earliest,

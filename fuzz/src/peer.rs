@@ -6,11 +6,11 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchRequest,
-    FetchResponse, MetadataResponse, ProduceResponse, RequestKind, ResponseKind,
+    FetchResponse, MetadataResponse, ProduceResponse, ProducerId, RequestKind, ResponseKind,
 };
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use kavka_core::ConnId;
@@ -233,7 +233,11 @@ impl Peer {
                     .with_partition_index(requested.partition)
                     .with_high_watermark(1_000_000)
                     .with_last_stable_offset(1_000_000);
-                fetched(part, requested.fetch_offset, input)
+                let part = fetched(part, requested.fetch_offset, input);
+                match request.isolation_level {
+                    0 => part,
+                    _ => decided(part, requested.fetch_offset, input),
+                }
             });
             FetchableTopicResponse::default()
                 .with_topic(topic.topic.clone())
@@ -248,6 +252,28 @@ impl Peer {
             _ => response.with_session_id(if request.session_epoch >= 0 { 77 } else { 0 }),
         }
     }
+}
+
+/// Names aborted transactions, and makes the first batch part of one, or a marker.
+fn decided(part: PartitionData, offset: i64, input: &mut Input<'_>) -> PartitionData {
+    let list = (0..input.below(48)).map(|_| {
+        AbortedTransaction::default()
+            .with_producer_id(ProducerId(input.below(3) as i64))
+            .with_first_offset(offset.wrapping_add(input.pick(&[-1, 0, 1, 2, 3, i64::MAX])))
+    });
+    let mut part = part.with_aborted_transactions(Some(list.collect()));
+    part.last_stable_offset = input.pick(&[1_000_000, 1_000_000, offset, -1]);
+    let mut bytes = part.records.take().unwrap_or_default().to_vec();
+    if bytes.len() > 61 {
+        let size = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+        bytes[22] |= input.pick(&[0, 0x10, 0x10, 0x30]);
+        bytes[50] = input.below(3) as u8;
+        bytes[43..50].fill(0);
+        let end = bytes.len().min(size.saturating_add(12)).max(61);
+        let crc = crc32c::crc32c(&bytes[21..end]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+    part.with_records(Some(bytes.into()))
 }
 
 /// Returns a partition in a Fetch response.

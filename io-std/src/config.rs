@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+use kavka_core::{Acks, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
 
 use crate::compression::Compression;
 use crate::driver::Mode;
@@ -29,6 +29,8 @@ pub struct Config {
     pub(crate) batch_bytes: Option<usize>,
     pub(crate) compression: Compression,
     pub(crate) topic_compression: HashMap<String, Compression>,
+    pub(crate) key_order: KeyOrder,
+    pub(crate) topic_key_order: HashMap<String, KeyOrder>,
     pub(crate) delivery_timeout: Duration,
     pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
@@ -37,6 +39,7 @@ pub struct Config {
     pub(crate) limits: Option<Limits>,
     pub(crate) start: Start,
     pub(crate) out_of_range: OutOfRange,
+    pub(crate) isolation: Isolation,
     pub(crate) probing: Probing,
     pub(crate) probe_idle: Option<Duration>,
     pub(crate) probe_busy: Option<Duration>,
@@ -81,6 +84,8 @@ impl Config {
             batch_bytes: None,
             compression: Compression::NONE,
             topic_compression: HashMap::new(),
+            key_order: KeyOrder::Follow,
+            topic_key_order: HashMap::new(),
             delivery_timeout: Duration::from_secs(120),
             silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
@@ -89,6 +94,7 @@ impl Config {
             limits: None,
             start: Start::Latest,
             out_of_range: OutOfRange::Nearest,
+            isolation: Isolation::ReadUncommitted,
             probing: Probing::Always,
             probe_idle: None,
             probe_busy: None,
@@ -257,6 +263,23 @@ impl Config {
         self
     }
 
+    /// Which partitions the keys of a topic go to while it grows. With [`KeyOrder::Drain`] records of
+    /// the topic wait, in their order, while the first of them has a key whose old partition has
+    /// something from before the growth; [`Event::Drained`](crate::Event::Drained) reports the end.
+    /// Default: [`KeyOrder::Follow`].
+    #[must_use]
+    pub fn key_order(mut self, order: KeyOrder) -> Self {
+        self.key_order = order;
+        self
+    }
+
+    /// The same for one topic, where it is to be another than for the rest.
+    #[must_use]
+    pub fn topic_key_order(mut self, topic: impl Into<String>, order: KeyOrder) -> Self {
+        self.topic_key_order.insert(topic.into(), order);
+        self
+    }
+
     /// A record is acknowledged or failed within this time of its being batched. Default: 120 s.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
@@ -317,6 +340,16 @@ impl Config {
     #[must_use]
     pub fn out_of_range(mut self, what: OutOfRange) -> Self {
         self.out_of_range = what;
+        self
+    }
+
+    /// Which records of transactions are read (`isolation.level`); of an
+    /// [`Admin`](crate::Admin), where partitions end. With [`Isolation::ReadCommitted`] the lag
+    /// counts up to the last stable offset. Default: [`Isolation::ReadUncommitted`], as of Java's
+    /// consumer; librdkafka's is the other one.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
         self
     }
 
@@ -493,6 +526,7 @@ impl Config {
         core.delivery_timeout = self.delivery_timeout;
         core.silence_timeout = self.silence_timeout.unwrap_or(core.silence_timeout);
         core.out_of_range = self.out_of_range;
+        core.isolation = self.isolation;
         core.probing = self.probing;
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
@@ -552,6 +586,7 @@ mod tests {
             .delivery_timeout(secs(2))
             .silence_timeout(secs(3))
             .out_of_range(OutOfRange::Stop)
+            .isolation(Isolation::ReadCommitted)
             .probing(Probing::Never)
             .probe_idle(secs(5))
             .probe_busy(secs(4))
@@ -568,6 +603,7 @@ mod tests {
         assert_eq!((core.batch_bytes, core.compression), (4321, Some(Codec::Lz4)));
         assert_eq!((core.delivery_timeout, core.silence_timeout), (secs(2), secs(3)));
         assert_eq!((core.out_of_range, core.probing), (OutOfRange::Stop, Probing::Never));
+        assert_eq!(core.isolation, Isolation::ReadCommitted);
         assert_eq!((core.probe_idle, core.probe_busy), (secs(5), secs(4)));
         assert_eq!((core.read_added_from_first, core.resend_unblamed), (false, false));
         assert_eq!((core.accept_other_cluster, core.auto_create), (true, true));

@@ -71,6 +71,17 @@ pub enum Event {
         /// The topic.
         topic: Arc<str>,
     },
+    /// A topic has grown under [`KeyOrder::Drain`](kavka_core::KeyOrder::Drain), and keys wait no
+    /// longer for what was produced before.
+    Drained {
+        /// The topic.
+        topic: Arc<str>,
+        /// Partitions that keys are spread over now.
+        partitions: u32,
+        /// Whether all of it was settled. `false`: the time was over, and records of a key may be
+        /// out of order.
+        settled: bool,
+    },
     /// A partition was assigned.
     Assigned {
         /// The topic.
@@ -308,6 +319,7 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::TopicRecreated { .. } => ("topic_recreated", true),
         Event::TopicFailed { .. } => ("topic_failed", true),
         Event::BrokerStale { .. } => ("broker_stale", true),
+        Event::Drained { settled, .. } => ("drained", !*settled),
         Event::Assigned { .. } => ("assigned", false),
         Event::Revoking { .. } => ("revoking", false),
         Event::Rebalanced { .. } => ("rebalanced", false),
@@ -368,6 +380,9 @@ pub(crate) fn owned(
             let topic = name(topic)?;
             let error = error.doing(format!("topic {topic}"));
             Event::TopicFailed { topic, error }
+        }
+        Core::Drained { topic, partitions, settled, .. } => {
+            Event::Drained { topic: name(topic)?, partitions, settled }
         }
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
         Core::Unresponsive { broker, silent } => {
@@ -547,7 +562,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 18] {
+    fn samples() -> [Event; 19] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;
@@ -562,6 +577,7 @@ mod tests {
                 signal: Signal::Metadata,
             },
             Event::LeaderMoved { topic: of(), partition, epoch: 6 },
+            Event::Drained { topic: of(), partitions: 3, settled: true },
             Event::Assigned { topic: of(), partition },
             Event::Positioned { topic: of(), partition, offset },
             Event::EndOfPartition { topic: of(), partition, offset },

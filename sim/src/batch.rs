@@ -1,11 +1,16 @@
 //! Record batches v2 as a broker checks and stores them (`DefaultRecordBatch`, `LogValidator`).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{code, packed};
 
 /// Bytes before the first record.
 pub const HEADER: usize = 61;
+
+/// Bit of the attributes of a batch that belongs to a transaction.
+pub const TRANSACTIONAL: i16 = 0x10;
+/// Bit of the attributes of a batch that holds a marker.
+pub const CONTROL: i16 = 0x20;
 
 /// The fields of a batch header, as read from its 61 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,18 @@ impl Header {
     #[must_use]
     pub fn codec(&self) -> i16 {
         self.attributes & 7
+    }
+
+    /// Returns whether it belongs to a transaction.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Returns whether it holds a marker.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
     }
 
     /// Returns the sequence of the last record; wraps from 2^31-1 to 0 (`incrementSequence`).
@@ -149,7 +166,7 @@ pub fn check(bytes: &[u8], produce_version: i16, max_size: usize) -> Result<Head
     if header.codec() > 4 {
         return Err(refused(code::UNSUPPORTED_COMPRESSION_TYPE, "no such codec"));
     }
-    if header.attributes & 0x20 != 0 {
+    if header.is_control() {
         return Err(refused(code::INVALID_RECORD, "a producer may not send control batches"));
     }
     if header.count <= 0 || header.last_offset_delta != header.count - 1 {
@@ -275,4 +292,79 @@ pub fn stamp(batch: &[u8], base_offset: i64, leader_epoch: i32) -> Bytes {
         field.copy_from_slice(&leader_epoch.to_be_bytes());
     }
     Bytes::from(bytes)
+}
+
+/// Whose batch it is: producer id, epoch and the sequence of its first record, each -1 for none.
+pub type Sequence = (i64, i16, i32);
+
+/// A record to be written: key and value.
+pub type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// Returns a batch of records (key, value), as a producer sends it, with any attributes.
+#[must_use]
+pub fn write(
+    attributes: i16,
+    (producer_id, producer_epoch, base_sequence): Sequence,
+    timestamp: i64,
+    records: &[KeyValue<'_>],
+) -> Bytes {
+    let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
+    let mut covered = BytesMut::new();
+    covered.put_i16(attributes);
+    covered.put_i32(count - 1);
+    covered.put_i64(timestamp);
+    covered.put_i64(timestamp);
+    covered.put_i64(producer_id);
+    covered.put_i16(producer_epoch);
+    covered.put_i32(base_sequence);
+    covered.put_i32(count);
+    for (delta, (key, value)) in (0_i64..).zip(records) {
+        let mut record = BytesMut::new();
+        record.put_i8(0);
+        put_varint(&mut record, 0);
+        put_varint(&mut record, delta);
+        for part in [key, value] {
+            put_varint(&mut record, part.map_or(-1, |part| part.len() as i64));
+            record.put_slice(part.unwrap_or_default());
+        }
+        put_varint(&mut record, 0);
+        put_varint(&mut covered, record.len() as i64);
+        covered.put_slice(&record);
+    }
+    let mut out = BytesMut::new();
+    out.put_i64(0);
+    out.put_i32(i32::try_from(covered.len() + 9).unwrap_or(i32::MAX));
+    out.put_i32(-1);
+    out.put_i8(2);
+    out.put_u32(crc32c::crc32c(&covered));
+    out.put_slice(&covered);
+    out.freeze()
+}
+
+/// Returns the marker that ends a transaction (`EndTransactionMarker`).
+#[must_use]
+pub fn marker((producer_id, producer_epoch): (i64, i16), commit: bool, timestamp: i64) -> Bytes {
+    let key = [0, 0, 0, u8::from(commit)];
+    let record = (Some(&key[..]), Some(&[0; 6][..]));
+    write(TRANSACTIONAL | CONTROL, (producer_id, producer_epoch, -1), timestamp, &[record])
+}
+
+/// Returns whether a marker commits; `None` where it is another control batch, or empty.
+#[must_use]
+pub fn commits(batch: &Bytes) -> Option<bool> {
+    let records = records(batch)?;
+    match records.first()?.key.as_deref()? {
+        [_, _, 0, 0, ..] => Some(false),
+        [_, _, 0, 1, ..] => Some(true),
+        _ => None,
+    }
+}
+
+fn put_varint(out: &mut BytesMut, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.put_u8((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
 }

@@ -1,4 +1,6 @@
-//! One replica's log of a partition: batches, leader epochs, producer state.
+//! One replica's log of a partition: batches, leader epochs, producer state, transactions.
+
+mod transactions;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,9 +8,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::batch::{self, Header, Record, Refused};
 use super::{code, old};
+use transactions::Transactions;
 
 /// Batches a broker remembers per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES_TO_RETAIN: usize = 5;
+/// Bytes of a log between two entries of its index (`index.interval.bytes`).
+const INDEX_STEP: u64 = 4096;
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -56,6 +61,7 @@ pub(crate) struct Log {
     /// (epoch, its first offset), both ascending (`LeaderEpochFileCache`).
     epochs: Vec<(i32, i64)>,
     producers: HashMap<i64, Producer>,
+    transactions: Transactions,
 }
 
 impl Log {
@@ -69,6 +75,27 @@ impl Log {
 
     pub(crate) fn high_watermark(&self) -> i64 {
         self.high_watermark
+    }
+
+    /// Returns the offset below which every transaction is over.
+    pub(crate) fn stable(&self) -> i64 {
+        self.transactions.stable(self.high_watermark)
+    }
+
+    /// Returns the end for a reader: of all records, or of those below the last stable offset.
+    pub(crate) fn end_for(&self, committed: bool) -> i64 {
+        if committed { self.stable() } else { self.high_watermark }
+    }
+
+    /// Returns (producer id, first offset) of transactions that were aborted around the `len` bytes
+    /// from `offset` on, by their ends. As in Kafka, the index of offsets decides where that is, so
+    /// that there are more than needed.
+    pub(crate) fn aborted(&self, offset: i64, len: usize) -> Vec<(i64, i64)> {
+        let at = |index: usize| self.batches.get(index).map_or(self.position, |b| b.position);
+        let end = at(self.find(offset)) + len as u64 + INDEX_STEP;
+        let next = self.batches.partition_point(|b| b.position < end);
+        let to = self.batches.get(next).map_or(self.end, |b| b.base);
+        self.transactions.aborted(offset, to)
     }
 
     /// Raises the high watermark, at most to the end.
@@ -106,6 +133,7 @@ impl Log {
         let served = converted.unwrap_or_else(|| bytes.clone());
         let position = self.position;
         self.position += served.len() as u64;
+        self.transactions.note(header, &bytes, base);
         self.batches.push_back(Stored {
             base,
             last,
@@ -129,8 +157,8 @@ impl Log {
 
     /// `ProducerAppendInfo.checkSequence` and `ProducerStateEntry.findDuplicateBatch`.
     fn check_sequence(&self, header: &Header, strict: bool) -> Result<Option<i64>, Refused> {
-        if header.producer_id < 0 {
-            return Ok(None);
+        if header.producer_id < 0 || header.base_sequence < 0 {
+            return Ok(None); // also markers, which the coordinator writes
         }
         let Some(known) = self.producers.get(&header.producer_id) else {
             if strict && header.base_sequence != 0 {
@@ -181,6 +209,9 @@ impl Log {
             known.batches.clear();
             known.epoch = header.producer_epoch;
         }
+        if header.base_sequence < 0 {
+            return;
+        }
         known.batches.push_back(Remembered {
             first_sequence: header.base_sequence,
             last_sequence: header.last_sequence(),
@@ -196,20 +227,20 @@ impl Log {
         self.batches.partition_point(|b| b.last < offset)
     }
 
-    /// Returns the committed bytes from the batch that holds `offset` on.
-    pub(crate) fn available(&self, offset: i64) -> u64 {
+    /// Returns the bytes from the batch that holds `offset` on, up to offset `end`.
+    pub(crate) fn available(&self, offset: i64, end: i64) -> u64 {
         let position = |index: usize| self.batches.get(index).map_or(self.position, |b| b.position);
         let from = position(self.find(offset));
-        position(self.find(self.high_watermark)).saturating_sub(from)
+        position(self.find(end)).saturating_sub(from)
     }
 
-    /// Returns the committed bytes from the batch that holds `offset` on, at most `max`. As in
-    /// Kafka, the last batch may be partial. `whole_first`: the first batch (or message of an older
+    /// Returns the bytes from the batch that holds `offset` on, up to offset `end`, at most `max`. As
+    /// in Kafka, the last batch may be partial. `whole_first`: the first batch (or message of an older
     /// format) is returned even if it is larger than `max`; otherwise nothing is returned when it
     /// would be partial.
-    pub(crate) fn read(&self, offset: i64, max: usize, whole_first: bool) -> Bytes {
+    pub(crate) fn read(&self, offset: i64, end: i64, max: usize, whole_first: bool) -> Bytes {
         let from = self.find(offset);
-        let to = self.find(self.high_watermark).max(from);
+        let to = self.find(end).max(from);
         let Some(first) = self.batches.get(from).filter(|_| from < to) else {
             return Bytes::new();
         };
@@ -254,21 +285,21 @@ impl Log {
         next.checked_sub(1).map_or(-1, |i| self.epochs[i].0)
     }
 
-    /// Returns (timestamp, offset) of the first record not older than `timestamp`. The base offset
-    /// counts of batches that cannot be opened.
-    pub(crate) fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
+    /// Returns (timestamp, offset) of the first record not older than `timestamp`, if it is below
+    /// `end`. The base offset counts of batches that cannot be opened.
+    pub(crate) fn at_time(&self, timestamp: i64, end: i64) -> Option<(i64, i64)> {
         let stored = self.batches.iter().find(|b| b.max_timestamp >= timestamp)?;
         let found = batch::records(&stored.bytes)
             .and_then(|records| records.into_iter().find(|r| r.timestamp >= timestamp))
             .map(|r| (r.timestamp, r.offset))
             .unwrap_or((stored.max_timestamp, stored.base));
-        (found.1 < self.high_watermark).then_some(found)
+        (found.1 < end).then_some(found)
     }
 
     /// Returns (timestamp, offset) of a record with the largest timestamp.
-    pub(crate) fn max_timestamp(&self) -> Option<(i64, i64)> {
+    pub(crate) fn max_timestamp(&self, end: i64) -> Option<(i64, i64)> {
         let max = self.batches.iter().map(|b| b.max_timestamp).max()?;
-        self.at_time(max)
+        self.at_time(max, end)
     }
 
     /// Truncates the log to `to` (whole batches), as after an unclean election.
@@ -294,10 +325,12 @@ impl Log {
     /// Rebuilds the producer state from the log (as `ProducerStateManager` does).
     fn learn_producers(&mut self) {
         self.producers.clear();
-        let known: Vec<_> =
-            self.batches.iter().filter_map(|b| Some((Header::read(&b.bytes)?, b.base))).collect();
-        for (header, base) in known {
+        self.transactions.clear();
+        let known = |b: &Stored| Some((Header::read(&b.bytes)?, b.bytes.clone(), b.base));
+        let known: Vec<_> = self.batches.iter().filter_map(known).collect();
+        for (header, bytes, base) in known {
             self.remember(&header, base);
+            self.transactions.note(&header, &bytes, base);
         }
     }
 
@@ -321,6 +354,7 @@ impl Log {
             for stored in leader.batches.range(leader.find(self.end)..) {
                 if let Some(header) = Header::read(&stored.bytes) {
                     self.remember(&header, stored.base);
+                    self.transactions.note(&header, &stored.bytes, stored.base);
                 }
                 self.batches.push_back(stored.clone());
             }
@@ -359,8 +393,18 @@ impl Log {
         self.batches.iter().map(|b| &b.bytes)
     }
 
-    /// Returns all records of batches that can be opened.
+    /// Returns all records of batches that can be opened, without markers of transactions.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.batches().filter_map(batch::records).flatten().collect()
+        let control = |batch: &&Bytes| Header::read(batch).is_some_and(|of| of.is_control());
+        let batches = self.batches().filter(|batch| !control(batch));
+        batches.filter_map(batch::records).flatten().collect()
+    }
+
+    /// Returns whether a record is part of a transaction that is open, or was aborted.
+    pub(crate) fn hides(&self, record: &Record) -> bool {
+        let stored = self.batches.get(self.find(record.offset));
+        let header = stored.and_then(|stored| Header::read(&stored.bytes));
+        header.is_some_and(|header| header.is_transactional())
+            && self.transactions.hides(record.producer_id, record.offset)
     }
 }

@@ -1,6 +1,8 @@
 //! The simulator ([`kavka_sim`]), and what `simulate` runs in it.
 
+pub mod committed;
 pub mod groups;
+pub mod keys;
 pub mod swarm;
 
 pub use kavka_sim::*;

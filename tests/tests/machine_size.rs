@@ -6,11 +6,11 @@ use kavka_core::{BLOCK_BYTES, Client, Resources};
 type Device = Resources<1, 2, 8, 4096, 16>;
 
 /// The promised total for this device, in bytes, with all that a host build has: logins,
-/// reasons, groups.
-const PROMISED: usize = 22 * 1024;
+/// reasons, groups, aborted transactions.
+const PROMISED: usize = 23 * 1024;
 
 #[test]
-fn a_device_needs_22_kib() {
+fn a_device_needs_23_kib() {
     let size = size_of::<Device>();
     let buffers = 4096 + 16 * BLOCK_BYTES;
     assert!(size > buffers, "{size} bytes hold {buffers} bytes of buffers");
@@ -21,5 +21,5 @@ fn a_device_needs_22_kib() {
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();
-    assert!(size <= 3600, "{size} bytes");
+    assert!(size <= 3700, "{size} bytes");
 }

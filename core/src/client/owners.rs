@@ -119,6 +119,10 @@ impl<'d> Owners<'d> {
             }
             return Some(event);
         }
+        #[cfg(feature = "key-order")]
+        if let Some(event) = producer.poll_drained(&cx.cluster) {
+            return Some(event);
+        }
         if let Some(event) = consumer.poll_event(&cx.cluster) {
             return Some(event);
         }

@@ -1,11 +1,19 @@
 //! The commands of an application that produces.
 
 use super::Commands;
-use crate::error::ProduceError;
+#[cfg(feature = "key-order")]
+use crate::config::KeyOrder;
+#[cfg(any(feature = "std", feature = "key-order"))]
+use crate::error::Error;
+#[cfg(feature = "key-order")]
+use crate::error::Misuse;
 #[cfg(feature = "std")]
-use crate::error::{Error, Obstacle};
+use crate::error::Obstacle;
+use crate::error::ProduceError;
 use crate::event::Target;
 use crate::id::RecordId;
+#[cfg(feature = "key-order")]
+use crate::id::TopicId;
 #[cfg(feature = "std")]
 use crate::id::TopicPartition;
 use crate::producer::Own;
@@ -74,6 +82,27 @@ impl Commands<'_> {
         self.at(now);
         let own = Own::after(self.cx.now, Span::of(now.until(until)));
         self.owners.producer.produce(&mut self.cx, to.into(), record, wall, own)
+    }
+
+    /// Sets which partition the keys of a topic go to while it grows. To be called before the first
+    /// key is produced: what was produced before is not waited for.
+    ///
+    /// # Errors
+    /// When the topic is not watched any more.
+    #[cfg(feature = "key-order")]
+    pub fn set_key_order(&mut self, topic: TopicId, order: KeyOrder) -> Result<(), Error> {
+        let slot = self.cx.cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        self.owners.producer.set_key_order(slot, order);
+        Ok(())
+    }
+
+    /// Whether keys of a topic that has grown wait for what was produced before:
+    /// [`KeyOrder::Drain`].
+    #[cfg(feature = "key-order")]
+    #[must_use]
+    pub fn drains(&self, topic: TopicId) -> bool {
+        let slot = self.cx.cluster.topic_slot(topic);
+        slot.is_some_and(|slot| self.owners.producer.drains(slot))
     }
 
     /// Returns the node id of a partition's leader, as far as it is known.

@@ -1,6 +1,8 @@
 //! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
 //! their responses.
 
+#[cfg(feature = "read-committed")]
+use super::committed::Filter;
 use super::plan::Named;
 use super::work::Spot;
 use super::{Activity, Answered, Consumer, Trouble};
@@ -89,6 +91,9 @@ pub(crate) struct FetchMemo {
     pub(super) brought: bool,
     /// It has none of this partition.
     empty: bool,
+    /// What of this partition's records was aborted.
+    #[cfg(feature = "read-committed")]
+    pub(super) filter: Filter,
     /// The checksum of the batch at the front was verified.
     pub(super) checked: bool,
     /// Its records can be read.
@@ -240,7 +245,7 @@ impl<'d> Consumer<'d> {
                 false => config.fetch_max_bytes,
                 true => config.fetch_max_bytes.min(self.rx_limit()),
             },
-            isolation: 0,
+            isolation: config.isolation(),
             session_id: session.id,
             session_epoch: session.epoch,
         }
@@ -350,13 +355,14 @@ impl<'d> Consumer<'d> {
             fetch::Item::Topic { name, id } => {
                 memo.topic = cx.cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
             }
-            fetch::Item::Partition { index, error, high_watermark, .. } => {
+            fetch::Item::Partition { index, error, high_watermark, last_stable_offset, .. } => {
                 let part = cx
                     .cluster
                     .part_of(memo.topic, index)
                     .filter(|part| self.is_current(*part, memo.serial));
                 memo.part = part.map_or(Link::NONE, Link::to);
-                (memo.error, memo.high_watermark, memo.diverging) = (error, high_watermark, None);
+                let end = cx.settings.end_of(high_watermark, last_stable_offset);
+                (memo.error, memo.high_watermark, memo.diverging) = (error, end, None);
                 (memo.hinted, memo.cut, memo.skip) = (false, None, 0);
                 if let Some(part) = part {
                     self.reads[part].answered.set(Answered::Fully);
@@ -367,9 +373,19 @@ impl<'d> Consumer<'d> {
                 memo.passed = false;
                 memo.preferred = -1;
                 memo.discard = part.is_none() || error.0 != 0;
+                #[cfg(feature = "read-committed")]
+                {
+                    memo.filter = Filter::new(conn);
+                }
+            }
+            #[cfg(feature = "read-committed")]
+            fetch::Item::Aborted { producer_id, first_offset } => {
+                self.note_aborted(cx, memo, producer_id, first_offset);
             }
             fetch::Item::Records { preferred_read_replica, len } => {
                 memo.preferred = preferred_read_replica;
+                #[cfg(feature = "read-committed")]
+                self.order_aborted(memo);
                 if PACE {
                     memo.empty = len == 0;
                     memo.brought |= len > 0;
@@ -484,6 +500,10 @@ impl<'d> Consumer<'d> {
         let read = &self.reads[part];
         let unmoved = read.position == read.sent_position;
         let vain = guard!("what leads nowhere is not fetched at once", memo.passed) && unmoved;
+        #[cfg(feature = "read-committed")]
+        if let Some(error) = memo.filter.limit().filter(|_| unmoved && memo.error.0 == 0) {
+            return self.park(part, Trouble::Failed(error));
+        }
         match (memo.error, memo.cut) {
             // Fetched again at once, it would be the same.
             (ErrorCode(0), Some(cut)) => self.at_fault(cx, part, cut.fault()),

@@ -31,6 +31,9 @@ pub(super) struct Plan<'p, 'd> {
     pub(super) reads: &'p [Assignment],
     pub(super) cluster: &'p Cluster<'d>,
     pub(super) version: i16,
+    /// Of ListOffsets.
+    #[cfg(feature = "read-committed")]
+    pub(super) isolation: i8,
 }
 
 impl<'d> Named<'_, 'd> {
@@ -89,6 +92,17 @@ impl<'d> Plan<'_, 'd> {
         }
     }
 
+    #[cfg(feature = "read-committed")]
+    const fn isolation(&self) -> i8 {
+        self.isolation
+    }
+
+    #[cfg(not(feature = "read-committed"))]
+    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
+    const fn isolation(&self) -> i8 {
+        0
+    }
+
     /// Writes the body of a ListOffsets request.
     fn write_offsets(
         &self,
@@ -96,7 +110,7 @@ impl<'d> Plan<'_, 'd> {
         named: &Named<'_, 'd>,
         timeout_ms: i32,
     ) -> Result<(), Full> {
-        list_offsets::begin(w, self.version, 0, named.topics(self.cluster))?;
+        list_offsets::begin(w, self.version, self.isolation(), named.topics(self.cluster))?;
         self.write_topics(w, Section::Offsets, named, 0)?;
         list_offsets::end(w, self.version, timeout_ms)
     }
@@ -182,6 +196,12 @@ impl<'d> Consumer<'d> {
     }
 
     pub(super) fn plan<'p>(&'p self, cluster: &'p Cluster<'d>, version: i16) -> Plan<'p, 'd> {
-        Plan { reads: &self.reads, cluster, version }
+        Plan {
+            reads: &self.reads,
+            cluster,
+            version,
+            #[cfg(feature = "read-committed")]
+            isolation: 0,
+        }
     }
 }

@@ -110,6 +110,10 @@ impl<'d> Consumer<'d> {
             return self.corrupt(part, position, Malformed::Offset);
         }
         if guard!("batches before the position are passed", next_offset <= position) {
+            #[cfg(feature = "read-committed")]
+            if let Some(found) = self.pass_marker(memo, part, &header, (bytes, total)) {
+                return found;
+            }
             #[cfg(feature = "record-check")]
             self.hidden(memo, part, &header);
             memo.passed = true;
@@ -142,6 +146,10 @@ impl<'d> Consumer<'d> {
         bytes: &'a [u8],
     ) -> Found<'a> {
         let (len, next_offset) = (bytes.len(), header.next_offset());
+        #[cfg(feature = "read-committed")]
+        if let Some(found) = self.withheld(memo, part, &header, bytes) {
+            return found;
+        }
         #[cfg(feature = "record-check")]
         self.uncounted(part, &header, len);
         let read = &mut self.reads[part];

@@ -452,7 +452,10 @@ impl<'d> Consumer<'d> {
             let list = *list;
             let named = self.named(&list, count);
             let draft = cx.net.draft(conn, cx.now, kind, &mut |w, version| {
-                self.plan(&cx.cluster, version).write(w, kind, &named, timeout.millis())
+                let plan = self.plan(&cx.cluster, version);
+                #[cfg(feature = "read-committed")]
+                let plan = super::plan::Plan { isolation: cx.settings.isolation(), ..plan };
+                plan.write(w, kind, &named, timeout.millis())
             });
             match draft {
                 Some(draft) => break (draft, count),

@@ -38,6 +38,8 @@ impl<'d> Producer<'d> {
         for spread in self.spreads.iter_mut() {
             spread.examine.age(by);
             spread.wanted_at.age(by);
+            #[cfg(feature = "key-order")]
+            spread.mapping.age(by);
         }
         for lane in self.lanes.iter_mut() {
             lane.lingers.age(by);

@@ -36,7 +36,10 @@ impl<'d> Producer<'d> {
             (Some(_), _) => {
                 return Err(ProduceError::Refused(Error::Caller(Misuse::PartitionIndex)));
             }
+            #[cfg(not(feature = "key-order"))]
             (None, Some(key)) => positive(murmur2(key)) % count.max(1),
+            #[cfg(feature = "key-order")]
+            (None, Some(key)) => self.keyed(cx, slot, positive(murmur2(key)))?,
             (None, None) => return self.stick(cx, slot),
         };
         self.entry(cx, slot, index)
@@ -138,6 +141,10 @@ impl<'d> Producer<'d> {
         }
         if self.spreads[slot].wanted > 0 {
             self.unwant(slot);
+        }
+        #[cfg(feature = "key-order")]
+        if self.drains(slot) {
+            self.end_drain(slot, true);
         }
         self.spreads[slot] = Spread::EMPTY;
     }

@@ -130,6 +130,8 @@ struct Topic {
     parked: Parked,
     /// Why it cannot be used, as last reported.
     failed: Option<Core>,
+    /// Since when its keys wait no longer for what was produced before it grew.
+    drained: Instant,
     /// Whether the machine took any, and what was not reported to the inbox yet.
     taken: bool,
     unreported: bool,
@@ -390,6 +392,8 @@ impl<'a> Run<'a> {
             Ok(id) => {
                 entry.id = Some(id);
                 self.places.push_back(topic);
+                let order = self.config.topic_key_order.get(&*name);
+                let _ = driver.set_key_order(id, *order.unwrap_or(&self.config.key_order));
             }
             Err(error) => entry.failed = Some(error),
         }
@@ -548,10 +552,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The topics with parked records.
+    fn parked_topics(&self) -> impl Iterator<Item = &Topic> {
+        self.waiting.iter().filter_map(|topic| self.topics.get(*topic as usize))
+    }
+
     /// The oldest parked record of each topic.
     fn oldest(&self) -> impl Iterator<Item = &Waiting> {
-        let topics = self.waiting.iter().filter_map(|topic| self.topics.get(*topic as usize));
-        topics.filter_map(|topic| Some(topic.parked.first()?.1))
+        self.parked_topics().filter_map(|topic| Some(topic.parked.first()?.1))
     }
 
     /// How long the thread may sleep: not at all when there is something to take.
@@ -579,7 +587,10 @@ impl<'a> Run<'a> {
 
     /// Returns the time until a parked record or a request is given up, or the thread ends.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
-        let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
+        let drains = |topic: &Topic| topic.id.is_some_and(|id| driver.drains(id));
+        let parked = self.parked_topics().filter(|topic| !drains(topic)).filter_map(|topic| {
+            Some(topic.parked.first()?.1.since.max(topic.drained) + self.config.topic_timeout)
+        });
         let due = parked.chain(self.questions.iter().map(|expected| expected.until)).min();
         let due = due.into_iter().chain(self.stuck.due()).min();
         let left = due.map(|due| driver.now().until(due));
@@ -639,7 +650,7 @@ impl<'a> Run<'a> {
                 _ => {
                     let ended = matches!(event, Event::Disconnected { .. });
                     self.counts.disconnects += u64::from(ended);
-                    self.topic_event(&event, commands);
+                    self.topic_event(&event, commands, now);
                     self.reasons.note(&event, commands, failure.as_deref());
                     self.inbox.hub.report(|| owned(&event, commands, failure.as_deref()));
                 }
@@ -648,7 +659,12 @@ impl<'a> Run<'a> {
         self.reasons.check(driver);
     }
 
-    fn topic_event(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
+    fn topic_event(&mut self, event: &Event<'_>, commands: &Commands<'_>, now: Instant) {
+        if let Event::Drained { topic: id, .. } = *event
+            && let Some(topic) = self.topics.iter_mut().find(|topic| topic.id == Some(id))
+        {
+            topic.drained = now;
+        }
         let (id, failed) = match *event {
             Event::TopicReady { topic, .. } | Event::TopicRecreated { topic, .. } => (topic, None),
             Event::TopicFailed { topic, error } => (topic, Some(error)),

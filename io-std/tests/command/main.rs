@@ -26,6 +26,7 @@ mod signals;
 mod streams;
 mod terminal;
 mod topics;
+mod transactions;
 mod usage;
 
 use std::ffi::OsString;

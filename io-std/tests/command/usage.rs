@@ -267,7 +267,7 @@ fn every_property_of_a_file_is_understood() {
     let file = Scratch::new(&format!(
         "! a comment\n{times}fetch.max.bytes:1000000\nmax.partition.fetch.bytes 100000\n\
          fetch.min.bytes=1\nallow.auto.create.topics=false\nclient.\\\n   id=a\\tb\\u0041\\q\n\
-         auto.offset.reset=none\nbootstrap\\.servers={}\nisolation.level=read_uncommitted\n\
+         auto.offset.reset=none\nbootstrap\\.servers={}\nisolation.level=read_committed\n\
          security.protocol=PLAINTEXT\nclient.rack=\\r\\n\\f\\\\\n",
         server.bootstrap().replace(':', "\\:"),
     ));
@@ -277,7 +277,7 @@ fn every_property_of_a_file_is_understood() {
     for (property, why) in [
         ("auto.offset.reset=middle", "must be earliest, latest or none"),
         ("security.protocol=SECURE", "must be PLAINTEXT"),
-        ("isolation.level=read_committed", "only read_uncommitted"),
+        ("isolation.level=committed", "must be read_committed or read_uncommitted"),
         ("enable.idempotence=maybe", "must be true or false"),
         ("linger.ms=soon", "linger.ms=soon"),
         ("fetch.max.bytes=-1", "fetch.max.bytes=-1: must be a whole number from 0"),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::replica::Partition;
 use super::{Cluster, Node, Output, Reply, Topic};
-use crate::batch::{Header, Record};
+use crate::batch::{self, Header, Record};
 use crate::code;
 use crate::deed::{Deed, What};
 use crate::fault::Fault;
@@ -179,6 +179,22 @@ impl Cluster {
     /// 3 for an unknown partition, 87 for bytes that are no batch.
     pub fn append_batch(&mut self, name: &str, partition: u32, batch: &[u8]) -> Result<(), i16> {
         self.append_damaged(name, partition, batch, batch)
+    }
+
+    /// Appends the marker that ends a transaction of a producer in a partition, as its coordinator
+    /// does (`WriteTxnMarkers`). Its epoch may be above that of the records (KIP-890).
+    ///
+    /// # Errors
+    /// 3 for an unknown partition.
+    pub fn append_marker(
+        &mut self,
+        name: &str,
+        partition: u32,
+        producer: (i64, i16),
+        commit: bool,
+    ) -> Result<(), i16> {
+        let now = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);
+        self.append_batch(name, partition, &batch::marker(producer, commit, now))
     }
 
     /// Appends a batch that is `stored` as other bytes, which the brokers do not notice: offsets of
@@ -372,6 +388,24 @@ impl Cluster {
     #[must_use]
     pub fn records(&self, name: &str, partition: u32) -> Vec<Record> {
         self.partition(name, partition).map_or_else(Vec::new, |p| p.log().records())
+    }
+
+    /// Returns the records of a partition below the last stable offset, in order, without those of
+    /// aborted transactions.
+    #[must_use]
+    pub fn committed_records(&self, name: &str, partition: u32) -> Vec<Record> {
+        let Some(log) = self.partition(name, partition).map(Partition::log) else {
+            return Vec::new();
+        };
+        let end = log.stable();
+        let wanted = |record: &Record| record.offset < end && !log.hides(record);
+        log.records().into_iter().filter(wanted).collect()
+    }
+
+    /// Returns the offset below which every transaction of a partition is over.
+    #[must_use]
+    pub fn last_stable_offset(&self, name: &str, partition: u32) -> i64 {
+        self.partition(name, partition).map_or(0, |p| p.log().stable())
     }
 
     /// Returns the batches of a partition as stored.

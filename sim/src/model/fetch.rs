@@ -6,9 +6,12 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ResponseKind, TopicName};
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, FetchResponse, ProducerId, ResponseKind, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use super::replica::Partition;
@@ -199,7 +202,8 @@ impl Cluster {
                 Ok(log) => {
                     known = true;
                     let limit = u64::try_from(item.max_bytes).unwrap_or(0);
-                    let available = log.available(item.offset);
+                    let end = log.end_for(parked.isolation == COMMITTED);
+                    let available = log.available(item.offset, end);
                     bytes += available.min(limit.max(1)); // at least one batch would be returned
                 }
                 Err(Unread::Denied(Denied {
@@ -354,10 +358,16 @@ impl Cluster {
             match read {
                 Ok(log) => {
                     let limit = usize::try_from(item.max_bytes).unwrap_or(0).min(room);
-                    let records = log.read(item.offset, limit, first);
+                    let committed = *isolation == COMMITTED;
+                    let end = log.end_for(committed);
+                    let records = log.read(item.offset, end, limit, first);
                     first &= records.is_empty();
                     room = room.saturating_sub(records.len());
-                    fill(ctx, &mut data, log, *isolation);
+                    fill(ctx, &mut data, log);
+                    data.aborted_transactions = committed.then(|| {
+                        let found = log.aborted(item.offset, records.len());
+                        found.into_iter().map(aborted).collect()
+                    });
                     data.records = Some(records);
                     data.error_code = ctx.reported(code::NONE);
                     reported = Some((log.high_watermark(), log.start()));
@@ -378,13 +388,18 @@ impl Cluster {
     }
 }
 
-fn fill(ctx: &Ctx, data: &mut PartitionData, log: &Log, isolation: i8) {
+fn fill(ctx: &Ctx, data: &mut PartitionData, log: &Log) {
     data.high_watermark = log.high_watermark();
-    data.last_stable_offset = log.high_watermark(); // there are no transactions
+    data.last_stable_offset = log.stable();
     if ctx.version >= 5 {
         data.log_start_offset = log.start();
     }
-    data.aborted_transactions = (isolation == COMMITTED).then(Vec::new);
+}
+
+fn aborted((producer_id, first_offset): (i64, i64)) -> AbortedTransaction {
+    AbortedTransaction::default()
+        .with_producer_id(ProducerId(producer_id))
+        .with_first_offset(first_offset)
 }
 
 fn deny(ctx: &Ctx, data: &mut PartitionData, denied: &Denied) {

@@ -18,6 +18,8 @@ use crate::code;
 use crate::image::TopicRef;
 use crate::log::Log;
 
+/// `READ_COMMITTED`.
+const COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -30,7 +32,9 @@ impl Cluster {
         for topic in &request.topics {
             let name = TopicRef::Name(topic.name.0.clone());
             let requested = topic.partitions.iter();
-            let mut reported: Vec<_> = requested.map(|p| self.list_offset(ctx, &name, p)).collect();
+            let committed = request.isolation_level == COMMITTED;
+            let reported = requested.map(|p| self.list_offset(ctx, &name, p, committed));
+            let mut reported: Vec<_> = reported.collect();
             // Brokers group them; the order is not the request's.
             reported.sort_by_key(|partition| partition.error_code == code::NONE);
             body.topics.push(
@@ -47,6 +51,7 @@ impl Cluster {
         ctx: &Ctx,
         topic: &TopicRef,
         request: &ListOffsetsPartition,
+        committed: bool,
     ) -> ListOffsetsPartitionResponse {
         let mut reported = ListOffsetsPartitionResponse::default()
             .with_partition_index(request.partition_index)
@@ -58,7 +63,10 @@ impl Cluster {
         let found = match (ctx.injected(), found) {
             (Some(code), _) => Err(code),
             (None, Err(denied)) => Err(denied.code),
-            (None, Ok(partition)) => at(partition.log(), request.timestamp, ctx.version),
+            (None, Ok(partition)) => {
+                let log = partition.log();
+                at(log, request.timestamp, ctx.version, log.end_for(committed))
+            }
         };
         match found {
             Ok((timestamp, offset, epoch)) => {
@@ -125,8 +133,9 @@ impl Cluster {
     }
 }
 
-/// Returns (timestamp, offset, leader epoch), or an error code.
-fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
+/// Returns (timestamp, offset, leader epoch), or an error code. `end`: that of the log for the
+/// reader.
+fn at(log: &Log, timestamp: i64, version: i16, end: i64) -> Result<(i64, i64, i32), i16> {
     let plain = |offset| (-1, offset, log.epoch_at(offset));
     let found = |hit: Option<(i64, i64)>| match hit {
         Some((timestamp, offset)) => (timestamp, offset, log.epoch_at(offset)),
@@ -137,12 +146,12 @@ fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
         LATEST if log.high_watermark() < log.latest_epoch().1 => {
             Err(if version >= 5 { code::OFFSET_NOT_AVAILABLE } else { code::LEADER_NOT_AVAILABLE })
         }
-        LATEST => Ok(plain(log.high_watermark())),
+        LATEST => Ok(plain(end)),
         EARLIEST => Ok(plain(log.start())),
-        MAX_TIMESTAMP if version >= 7 => Ok(found(log.max_timestamp())),
+        MAX_TIMESTAMP if version >= 7 => Ok(found(log.max_timestamp(end))),
         EARLIEST_LOCAL if version >= 8 => Ok(plain(log.start())),
         LATEST_TIERED if version >= 9 => Ok((-1, -1, -1)), // no tiered storage here
         ..LATEST if version >= 8 => Err(code::UNSUPPORTED_VERSION),
-        time => Ok(found(log.at_time(time))),
+        time => Ok(found(log.at_time(time, end))),
     }
 }

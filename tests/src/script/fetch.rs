@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Requested, Script};
@@ -22,8 +22,10 @@ pub struct Batch {
     pub count: i32,
     /// Leader epoch.
     pub epoch: i32,
-    /// Attributes: codec 1 to 4, control 32.
+    /// Attributes: codec 1 to 4, transactional 16, control 32.
     pub attributes: i16,
+    /// Producer id and epoch.
+    pub producer: (i64, i16),
 }
 
 impl Batch {
@@ -32,7 +34,15 @@ impl Batch {
     pub fn new(base: i64, values: &[&str]) -> Self {
         let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
         let values = values.iter().map(ToString::to_string).collect();
-        Self { base, values, last_delta: count - 1, count, epoch: 0, attributes: 0 }
+        Self {
+            base,
+            values,
+            last_delta: count - 1,
+            count,
+            epoch: 0,
+            attributes: 0,
+            producer: (-1, -1),
+        }
     }
 
     /// Returns its bytes, with a correct checksum.
@@ -43,8 +53,8 @@ impl Batch {
         covered.put_i32(self.last_delta);
         covered.put_i64(1_000);
         covered.put_i64(1_000);
-        covered.put_i64(-1);
-        covered.put_i16(-1);
+        covered.put_i64(self.producer.0);
+        covered.put_i16(self.producer.1);
         covered.put_i32(-1);
         covered.put_i32(self.count);
         for (delta, value) in (0..).zip(&self.values) {
@@ -87,6 +97,18 @@ pub fn records(partition: i32, batches: &[Bytes]) -> PartitionData {
         .with_high_watermark(if batches.is_empty() { -1 } else { 1_000_000 })
         .with_last_stable_offset(if batches.is_empty() { -1 } else { 1_000_000 })
         .with_records(Some(batches.concat().into()))
+}
+
+/// Returns a partition's part of a response with these transactions as aborted: producer id, first
+/// offset.
+#[must_use]
+pub fn aborted(part: PartitionData, list: &[(i64, i64)]) -> PartitionData {
+    let aborted = |(producer_id, first_offset): &(i64, i64)| {
+        AbortedTransaction::default()
+            .with_producer_id(ProducerId(*producer_id))
+            .with_first_offset(*first_offset)
+    };
+    part.with_aborted_transactions(Some(list.iter().map(aborted).collect()))
 }
 
 /// Returns a partition's part of a response: an error code.

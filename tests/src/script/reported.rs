@@ -81,6 +81,9 @@ impl Reported {
             Event::TopicFailed { topic, error } => Event::TopicFailed { topic, error },
             Event::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic },
             Event::Room => Event::Room,
+            Event::Drained { topic, partitions, held, settled } => {
+                Event::Drained { topic, partitions, held, settled }
+            }
             Event::Flushed => Event::Flushed,
             Event::Delivered { batch, to, first, count, base_offset } => {
                 Event::Delivered { batch, to, first, count, base_offset }

@@ -1,5 +1,6 @@
 //! The consumer against scripted brokers, in virtual time. `scenarios` has more.
 
+mod committed;
 mod epochs;
 mod news;
 mod old;

@@ -6,6 +6,7 @@ mod first;
 mod flush;
 mod linger;
 mod memory;
+mod order;
 mod packed;
 mod partitions;
 mod requests;

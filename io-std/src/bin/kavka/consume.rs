@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use clap::Args;
 use kavka_std::kavka_core::MoveReason;
-use kavka_std::{Chunk, Config, Consumer, Error, Event, Events, Limits, Start};
+use kavka_std::{Chunk, Config, Consumer, Error, Event, Events, Isolation, Limits, Start};
 
 use super::Failure;
 use super::common::Settings;
@@ -24,6 +24,7 @@ use super::interrupt::{self, stdout_is_closed};
 use super::lines;
 use super::notices::{Notices, describe, hopeless, leads_elsewhere, trouble};
 use super::progress::Progress;
+use super::properties::{Properties, isolation};
 use super::text::{PARTITION, counted, topic_name};
 use offset::Offset;
 use plan::Plan;
@@ -85,6 +86,10 @@ pub(super) struct Options {
     /// replicas by racks
     #[arg(long)]
     rack: Option<String>,
+    /// Which records of transactions are read: read_committed, or read_uncommitted (those of open
+    /// and aborted ones, too) [default: read_uncommitted, or as isolation.level says]
+    #[arg(long, value_name = "LEVEL", value_parser = isolation)]
+    isolation: Option<Isolation>,
     /// Receive buffer in bytes: the largest record batch that can be read [default: 2 MiB, which
     /// grows up to 64 MiB where a batch is larger]
     #[arg(
@@ -97,6 +102,11 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// Puts an option in the place of a property that is not only the consumer's.
+    pub(super) fn choose(&self, properties: &mut Properties) {
+        properties.isolation = self.isolation.or(properties.isolation);
+    }
+
     /// Whether it commits offsets.
     pub(super) fn commits(&self) -> bool {
         self.group.is_some()
@@ -237,7 +247,11 @@ impl Reader<'_> {
                 if stdout_is_closed() {
                     return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
                 }
+                let before = self.plan.remaining();
                 self.plan.follow(&self.consumer);
+                if self.plan.remaining() != before {
+                    last = Instant::now(); // what has no records for us counts as well
+                }
                 if self.plan.is_done() {
                     return Ok(());
                 }

@@ -114,7 +114,10 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
         return completions(shell);
     }
     interrupt::note()?;
-    let settings = Settings::new(common)?;
+    let mut settings = Settings::new(common)?;
+    if let Command::Consume(options) = &command {
+        options.choose(&mut settings.properties);
+    }
     let comparison = Comparison::begin(&settings);
     if command.writes() {
         comparison.verdict()?;

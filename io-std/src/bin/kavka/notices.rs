@@ -122,6 +122,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::Moved { .. }
             | Event::GroupTrouble { .. }
             | Event::CommitFailed { .. }
+            | Event::Drained { settled: false, .. }
             | Event::PartitionFailed { .. }
     );
     wrong.then(|| describe(event))
@@ -209,6 +210,13 @@ pub(super) fn describe(event: &Event) -> String {
         }
         Event::TopicRecreated { topic, partitions } => {
             format!("{topic}: recreated with {}", count(*partitions))
+        }
+        Event::Drained { topic, partitions, settled } => {
+            let now = format!("{topic}: keys are spread over {} now", count(*partitions));
+            match settled {
+                true => now,
+                false => format!("{now}; not all of before was settled in time"),
+            }
         }
         Event::TopicFailed { error, .. }
         | Event::PartitionFailed { error, .. }
@@ -298,6 +306,11 @@ mod tests {
         assert_eq!(describe(&moved), "t, partition 1: new leader");
         let again = Event::TopicRecreated { topic: topic(), partitions: 1 };
         assert_eq!(describe(&again), "t: recreated with 1 partition");
+        let drained = Event::Drained { topic: topic(), partitions: 4, settled: false };
+        assert_eq!(
+            describe(&drained),
+            "t: keys are spread over 4 partitions now; not all of before was settled in time"
+        );
         let stale = Event::BrokerStale { broker: 7, topic: topic() };
         assert_eq!(describe(&stale), "t: broker 7 knows less of it than was known before");
         let taken = Event::Assigned { topic: topic(), partition: 1 };

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
 use kavka_std::kavka_core::record::{HEADER_LEN, HeaderRef, encoded_len};
-use kavka_std::{Acks, Compression, Config, Event, ProduceError, Producer, Record};
+use kavka_std::{Acks, Compression, Config, Event, KeyOrder, ProduceError, Producer, Record};
 
 use super::common::Settings;
 use super::failure::describe_lost;
@@ -76,6 +76,11 @@ pub(super) struct Options {
     /// [default: none]
     #[arg(short = 'z', long, value_name = "CODEC[:LEVEL]")]
     compression: Option<Compression>,
+    /// Which partition a key goes to while the topic grows: follow; drain, which waits until all that
+    /// was sent before is acknowledged or failed; or pin:N, the first N partitions whatever their
+    /// number [default: follow]
+    #[arg(long, value_name = "POLICY", value_parser = key_order)]
+    key_order: Option<KeyOrder>,
     /// Milliseconds that a batch waits for more records, at most, while others are in flight
     /// [default: 5]
     #[arg(long, value_name = "MS")]
@@ -98,6 +103,19 @@ enum AcksArg {
     /// None
     #[value(name = "0")]
     None,
+}
+
+/// Reads a policy for keys.
+fn key_order(text: &str) -> Result<KeyOrder, String> {
+    match text.split_once(':') {
+        None if text == "follow" => Ok(KeyOrder::Follow),
+        None if text == "drain" => Ok(KeyOrder::Drain),
+        Some(("pin", count)) => match count.parse() {
+            Ok(0) | Err(_) => Err("pin:N needs a number of partitions, 1 or more".into()),
+            Ok(count) => Ok(KeyOrder::Pin(count)),
+        },
+        _ => Err("must be follow, drain or pin:N".into()),
+    }
 }
 
 impl From<AcksArg> for Acks {
@@ -179,6 +197,9 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
     }
     if let Some(compression) = options.compression.or_else(|| properties.compression()) {
         config = config.compression(compression);
+    }
+    if let Some(order) = options.key_order {
+        config = config.key_order(order);
     }
     if let Some(idempotent) = properties.idempotence {
         config = config.idempotent(idempotent);

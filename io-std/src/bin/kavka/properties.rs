@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use kavka_std::kavka_core::codec::Codec;
-use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
+use kavka_std::{Acks, Compression, Config, Isolation, OutOfRange, Start};
 
 use super::security::Security;
 use super::{Failure, lines};
@@ -26,6 +26,7 @@ pub(super) struct Properties {
     /// `auto.offset.reset`: where reading begins, and what happens outside the log.
     pub(super) start: Option<Start>,
     pub(super) out_of_range: Option<OutOfRange>,
+    pub(super) isolation: Option<Isolation>,
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,
@@ -133,6 +134,7 @@ impl Properties {
             "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
+            "isolation.level" => self.isolation = Some(isolation(value)?),
             "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
@@ -169,7 +171,7 @@ impl Properties {
             "fetch.min.bytes" => Size::FetchMin,
             "fetch.max.bytes" => Size::FetchMax,
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => Size::Partition,
-            _ => return check(key, value),
+            _ => return check(key),
         };
         self.sizes.push((size, number(value, 0, INT)?));
         Ok(Taken::Yes)
@@ -236,6 +238,9 @@ impl Properties {
         if let Some(what) = self.out_of_range {
             config = config.out_of_range(what);
         }
+        if let Some(isolation) = self.isolation {
+            config = config.isolation(isolation);
+        }
         let (request_bytes, durations) = (self.request_bytes, self.durations.clone());
         let sizes = self.sizes.clone();
         config.tune(move |core| {
@@ -272,10 +277,8 @@ fn is_secret(key: &str) -> bool {
 }
 
 /// Properties that only have one possible value here, or none.
-fn check(key: &str, value: &str) -> Result<Taken, String> {
+fn check(key: &str) -> Result<Taken, String> {
     match key {
-        "isolation.level" if value == "read_uncommitted" => Ok(Taken::Yes),
-        "isolation.level" => Err("only read_uncommitted is supported yet".into()),
         "compression.lz4.level" => Ok(Taken::Warn("has no effect: there is one level")),
         "transactional.id" => Err("transactions are not supported yet".into()),
         _ if key.starts_with("sasl.") || key.starts_with("ssl.") => {
@@ -283,6 +286,15 @@ fn check(key: &str, value: &str) -> Result<Taken, String> {
         }
         _ if NO_EFFECT.contains(&key) => Ok(Taken::Warn("has no effect here")),
         _ => Ok(Taken::Warn("is no property that kavka knows; ignored")),
+    }
+}
+
+/// Reads a level of isolation.
+pub(super) fn isolation(value: &str) -> Result<Isolation, String> {
+    match value {
+        "read_committed" => Ok(Isolation::ReadCommitted),
+        "read_uncommitted" => Ok(Isolation::ReadUncommitted),
+        _ => Err("must be read_committed or read_uncommitted".into()),
     }
 }
 
@@ -463,6 +475,7 @@ mod tests {
             ("max.partition.fetch.bytes", "4"),
             ("security.protocol", "plaintext"),
             ("isolation.level", "read_uncommitted"),
+            ("isolation.level", "read_committed"),
             ("compression.type", "none"),
             ("compression.codec", "gzip"),
             ("compression.type", "zstd"),
@@ -485,6 +498,7 @@ mod tests {
             "partition_max_bytes: 4,",
             "auto_create: false",
             "out_of_range: Stop",
+            "isolation: ReadCommitted",
         ] {
             assert!(config.contains(part), "{part} is not in {config}");
         }
@@ -502,7 +516,7 @@ mod tests {
             ("fetch.min.bytes", "many"),
             ("auto.offset.reset", "middle"),
             ("security.protocol", "SECURE"),
-            ("isolation.level", "read_committed"),
+            ("isolation.level", "committed"),
             ("transactional.id", "t"),
             ("compression.type", "uncompressed"),
             ("compression.zstd.level", "high"),

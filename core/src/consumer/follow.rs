@@ -1,0 +1,42 @@
+//! Topics that are read as a whole.
+
+use crate::config::Start;
+use crate::memory::Link;
+
+/// A topic of which all partitions are read, future ones included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Follow {
+    pub(super) active: bool,
+    /// The partitions that existed at first are counted.
+    pub(super) begun: bool,
+    pub(super) blocked: bool,
+    pub(super) start: Start,
+    /// Number of partitions that existed at first; later ones were added (R12).
+    pub(super) first: u32,
+    pub(super) next: u32,
+    /// Its partitions were checked since the topic is ready.
+    pub(super) seen: bool,
+    /// The topic had no id on the wire at that time.
+    pub(super) nameless: bool,
+    /// Its partitions begin paused.
+    #[cfg(feature = "std")]
+    pub(super) paused: bool,
+    /// The last of its partitions in a list that is being put into order.
+    pub(super) last: Link,
+}
+
+impl Follow {
+    pub(crate) const EMPTY: Self = Self {
+        active: false,
+        begun: false,
+        blocked: false,
+        start: Start::Earliest,
+        first: 0,
+        next: 0,
+        seen: false,
+        nameless: false,
+        #[cfg(feature = "std")]
+        paused: false,
+        last: Link::NONE,
+    };
+}
