@@ -178,6 +178,16 @@ pub struct Config<'d> {
     /// there or read from there. Each connection after that costs a small Metadata request. Without
     /// the feature `one-cluster`, and for brokers before 0.10.1, which name none: as with `true`.
     pub accept_other_cluster: bool,
+    /// Sends records in transactions (`transactional.id`): they are taken between
+    /// [`Commands::begin`](crate::Commands::begin) and its end only. Whoever starts with the same id
+    /// fences this client off. At most 255 bytes; empty for none.
+    #[cfg(feature = "transactions")]
+    pub transactional_id: &'d str,
+    /// A transaction that is open for longer is aborted by its coordinator
+    /// (`transaction.timeout.ms`; 60 s), and brokers have an upper limit (15 min). Should be above
+    /// [`Config::delivery_timeout`].
+    #[cfg(feature = "transactions")]
+    pub transaction_timeout: Duration,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
     /// The consumer group (`group.id`); empty for none. See
@@ -289,6 +299,10 @@ pub(crate) struct Settings<'d> {
     pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
     pub(crate) report_positions: bool,
+    #[cfg(feature = "transactions")]
+    pub(crate) transactional_id: Text<'d>,
+    #[cfg(feature = "transactions")]
+    pub(crate) transaction_timeout: Span,
     #[cfg(feature = "group")]
     pub(crate) group: Text<'d>,
     #[cfg(feature = "group")]
@@ -346,6 +360,10 @@ impl<'d> Settings<'d> {
             accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
             report_positions: config.report_positions,
+            #[cfg(feature = "transactions")]
+            transactional_id: Text::Lent(config.transactional_id),
+            #[cfg(feature = "transactions")]
+            transaction_timeout: Span::of(config.transaction_timeout),
             #[cfg(feature = "group")]
             group: Text::Lent(config.group),
             #[cfg(feature = "group")]
@@ -378,6 +396,8 @@ impl<'d> Settings<'d> {
             bootstrap,
             client_id,
             rack: rack.into_owned(),
+            #[cfg(feature = "transactions")]
+            transactional_id: self.transactional_id.into_owned(),
             #[cfg(feature = "group")]
             group,
             #[cfg(feature = "group")]
@@ -398,6 +418,8 @@ impl<'d> Settings<'d> {
         }
         #[cfg(feature = "group")]
         self.check_group()?;
+        #[cfg(feature = "transactions")]
+        self.check_transactions()?;
         let positive = [
             self.delivery_timeout,
             self.request_timeout,
@@ -435,6 +457,24 @@ impl<'d> Settings<'d> {
         }
         let none = self.rebalance_timeout == Span::ZERO;
         if none { Err(ConfigError::Duration) } else { Ok(()) }
+    }
+
+    #[cfg(feature = "transactions")]
+    fn check_transactions(&self) -> Result<(), ConfigError> {
+        if self.transactional_id.len() > 255 {
+            return Err(ConfigError::TooLong);
+        }
+        if self.is_transactional() && !self.idempotence {
+            return Err(ConfigError::TransactionsNeedIdempotence);
+        }
+        let none = self.transaction_timeout == Span::ZERO;
+        if none { Err(ConfigError::Duration) } else { Ok(()) }
+    }
+
+    /// Whether records are sent in transactions.
+    #[cfg(feature = "transactions")]
+    pub(crate) fn is_transactional(&self) -> bool {
+        !self.transactional_id.is_empty()
     }
 
     /// Whether the group commits by itself.
@@ -491,6 +531,10 @@ impl<'d> Config<'d> {
             report_positions: false,
             accept_other_cluster: false,
             auto_create: false,
+            #[cfg(feature = "transactions")]
+            transactional_id: "",
+            #[cfg(feature = "transactions")]
+            transaction_timeout: Duration::from_secs(60),
             #[cfg(feature = "group")]
             group: "",
             #[cfg(feature = "group")]
@@ -550,6 +594,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sends records in transactions; see [`Config::transactional_id`].
+    #[cfg(feature = "transactions")]
+    #[must_use]
+    pub const fn transactional_id(mut self, id: &'d str) -> Self {
+        self.transactional_id = id;
         self
     }
 
