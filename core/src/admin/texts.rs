@@ -2,6 +2,8 @@
 
 use crate::error::{AdminError, LimitKind};
 use crate::memory::{Blocks, Chain};
+#[cfg(feature = "group-admin")]
+pub(super) use crate::texts::read;
 pub(super) use crate::texts::{copy_text, put, text};
 use crate::wire::Full;
 
