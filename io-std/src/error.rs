@@ -10,7 +10,7 @@ use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AddressFault, AdminError, CloseReason, ConfigError, Error as Core, GroupError, LimitKind,
-    LoginFault, Obstacle, PeerFault, Protocol, Unreadable,
+    LoginFault, Obstacle, PeerFault, Protocol, TransactionError, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -93,6 +93,8 @@ pub enum ErrorKind {
     AdminRefused(AdminError),
     /// A consumer group, or a commit to it, does not work.
     Group(GroupError),
+    /// A transaction does not work.
+    Transaction(TransactionError),
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -118,11 +120,19 @@ impl Error {
             | ErrorKind::Group(GroupError::Refused(code) | GroupError::Commit { code, .. }) => {
                 Some(code)
             }
+            ErrorKind::Transaction(
+                TransactionError::Refused(code)
+                | TransactionError::Ended(code)
+                | TransactionError::Offsets(code)
+                | TransactionError::Partition { code, .. }
+                | TransactionError::Record(Core::Broker(code)),
+            ) => Some(code),
             _ => None,
         }
     }
 
-    /// Of a record that failed: whether it may be in the log all the same.
+    /// Of a record that failed: whether it may be in the log all the same. Of a commit of a
+    /// transaction: whether it may be committed.
     #[must_use]
     pub fn maybe_written(&self) -> bool {
         self.0.maybe_written
@@ -310,6 +320,7 @@ impl fmt::Display for ErrorKind {
             Self::ProduceRefused(why) => why.fmt(f),
             Self::AdminRefused(why) => why.fmt(f),
             Self::Group(why) => why.fmt(f),
+            Self::Transaction(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
@@ -381,6 +392,7 @@ fn codec_name(codec: u8) -> &'static str {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Group(error) => error.advice(),
+        ErrorKind::Transaction(error) => error.advice(),
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
         ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",

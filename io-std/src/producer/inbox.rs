@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kavka_core::record::Record;
 
+use super::Turn;
 use super::chunk::{self, Chunk, Delivered, Failure};
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
@@ -64,6 +65,8 @@ struct State {
     requested: Vec<Setter<ProducerMetrics>>,
     /// The earliest deadline that the background thread does not know yet.
     until: Option<u64>,
+    /// A transaction is open.
+    transaction: bool,
 }
 
 /// Where a record goes, and the time that it has, if that is its own.
@@ -140,6 +143,8 @@ pub(super) enum Item {
     },
     /// Everything before it is to be acknowledged or failed, and the thread to end.
     Close,
+    /// A transaction begins or ends, or gets offsets.
+    Turn(Turn),
     Know {
         topic: u32,
         report: Setter<Freshness>,
@@ -171,6 +176,7 @@ impl Inbox {
             close: None,
             requested: Vec::new(),
             until: None,
+            transaction: false,
         };
         Self {
             state: Mutex::new(state),
@@ -328,6 +334,21 @@ impl Inbox {
         if wake {
             self.wake();
         }
+    }
+
+    /// Begins a transaction, unless one is open.
+    pub(super) fn begin_transaction(&self) -> bool {
+        if core::mem::replace(&mut lock(&self.state).transaction, true) {
+            return false;
+        }
+        self.submit(|_| Item::Turn(Turn::Begin));
+        true
+    }
+
+    /// Ends the open transaction.
+    pub(super) fn end_transaction(&self, end: Item) {
+        self.submit(|_| end);
+        lock(&self.state).transaction = false;
     }
 
     /// Requests metrics, ahead of the records.
