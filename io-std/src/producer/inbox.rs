@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use kavka_core::Error as Core;
 use kavka_core::record::Record;
 
 use super::Turn;
@@ -607,6 +608,9 @@ const FAILURES: usize = 64;
 impl Failures {
     pub(super) fn add(&mut self, failure: Arc<Failure>) {
         use std::sync::atomic::Ordering;
+        if failure.error.kind() == ErrorKind::Kafka(Core::Aborted) {
+            return; // the end of its transaction is reported
+        }
         if self.list.len() >= FAILURES
             && let Some(last) = self.list.back()
         {

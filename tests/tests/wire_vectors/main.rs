@@ -5,6 +5,7 @@ mod drive;
 mod group_admin;
 mod groups;
 mod requests;
+mod transactions;
 mod typed;
 mod vectors;
 mod walk;
