@@ -3,18 +3,22 @@
 
 #[cfg(feature = "group")]
 use crate::wire::consumer_group_heartbeat;
+#[cfg(any(feature = "group", feature = "group-admin", feature = "transactions"))]
+use crate::wire::find_coordinator;
 use crate::wire::table::Schema;
 use crate::wire::{
     ApiKey, Decode, api_versions, create_partitions, create_topics, delete_topics,
     describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
     offset_for_leader_epoch, produce,
 };
+#[cfg(feature = "transactions")]
+use crate::wire::{add_offsets_to_txn, add_partitions_to_txn, end_txn, txn_offset_commit};
 #[cfg(feature = "group-admin")]
 use crate::wire::{
     consumer_group_describe, delete_groups, describe_groups, list_groups, offset_delete,
 };
 #[cfg(any(feature = "group", feature = "group-admin"))]
-use crate::wire::{find_coordinator, offset_commit, offset_fetch};
+use crate::wire::{offset_commit, offset_fetch};
 #[cfg(feature = "sasl")]
 use crate::wire::{sasl_authenticate, sasl_handshake};
 
@@ -28,6 +32,8 @@ pub(crate) enum Owner {
     Consumer,
     #[cfg(feature = "group")]
     Group,
+    #[cfg(feature = "transactions")]
+    Transaction,
     Admin,
 }
 
@@ -123,6 +129,20 @@ rows! {
     /// Tag: how many batches were sent with it.
     #[cfg(feature = "producer")]
     Produce: PRODUCE, produce, Producer, 6, 1, false;
+    // Tag of these: serial of the request, and for which coordinator it is.
+    #[cfg(feature = "transactions")]
+    TxnCoordinator: FIND_COORDINATOR, find_coordinator, Transaction, 2, 0, false;
+    /// The id and epoch that belong to a transactional id.
+    #[cfg(feature = "transactions")]
+    TxnInit: INIT_PRODUCER_ID, init_producer_id, Transaction, 1, 0, false;
+    #[cfg(feature = "transactions")]
+    AddPartitions: ADD_PARTITIONS_TO_TXN, add_partitions_to_txn, Transaction, 1, 0, false;
+    #[cfg(feature = "transactions")]
+    AddOffsets: ADD_OFFSETS_TO_TXN, add_offsets_to_txn, Transaction, 1, 0, false;
+    #[cfg(feature = "transactions")]
+    TxnOffsets: TXN_OFFSET_COMMIT, txn_offset_commit, Transaction, 1, 0, false;
+    #[cfg(feature = "transactions")]
+    EndTxn: END_TXN, end_txn, Transaction, 1, 0, false;
     // Tag of all of these: slot and serial of the request.
     #[cfg(feature = "admin")]
     Create: CREATE_TOPICS, create_topics, Admin, NEVER, 0, false;

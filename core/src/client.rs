@@ -15,6 +15,8 @@ mod owners;
 mod produce;
 #[cfg(feature = "std")]
 mod stats;
+#[cfg(feature = "transactions")]
+mod transaction;
 #[cfg(any(feature = "producer", feature = "group"))]
 mod wall;
 
@@ -39,6 +41,8 @@ use crate::setup::Setup;
 use crate::snapshot::{self, RestoreError, Restored, Saved};
 use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
+#[cfg(feature = "transactions")]
+use crate::transaction::Transaction;
 use digest::Present;
 use owners::Owners;
 #[cfg(feature = "std")]
@@ -198,6 +202,8 @@ impl<'d> Client<'d> {
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let setup = Setup {
             idempotence: config.idempotence,
+            #[cfg(feature = "transactions")]
+            transactional: config.is_transactional(),
             blocks: blocks.total(),
             rx_bytes: s.rx_bytes,
             rare,
@@ -231,6 +237,8 @@ impl<'d> Client<'d> {
                 admin: Admin::new(s.requests, &setup),
                 #[cfg(feature = "group")]
                 group: Group::new(s.group),
+                #[cfg(feature = "transactions")]
+                transaction: Transaction::new(),
             },
             responses: s.responses,
             taken: None,

@@ -4,6 +4,8 @@
 mod broker;
 mod connect;
 mod cx;
+#[cfg(feature = "transactions")]
+mod features;
 mod freshness;
 mod hosts;
 mod identity;
@@ -85,6 +87,8 @@ pub(crate) struct Cluster<'d> {
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
     pub(crate) produced: Option<Tick>,
     pub(crate) probes: Probes,
+    #[cfg(feature = "transactions")]
+    pub(crate) features: features::Features,
 }
 
 /// The memory of a [`Cluster`].
@@ -136,6 +140,8 @@ impl<'d> Cluster<'d> {
             wants_requests: false,
             produced: None,
             probes: Probes::default(),
+            #[cfg(feature = "transactions")]
+            features: features::Features::NONE,
         }
     }
 

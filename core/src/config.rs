@@ -259,6 +259,16 @@ pub struct Config<'d> {
     /// there or read from there. Each connection after that costs a small Metadata request. Without
     /// the feature `one-cluster`, and for brokers before 0.10.1, which name none: as with `true`.
     pub accept_other_cluster: bool,
+    /// Sends records in transactions (`transactional.id`): they are taken between
+    /// [`Commands::begin`](crate::Commands::begin) and its end only. Whoever starts with the same id
+    /// fences this client off. At most 255 bytes; empty for none.
+    #[cfg(feature = "transactions")]
+    pub transactional_id: &'d str,
+    /// A transaction that is open for longer is aborted by its coordinator
+    /// (`transaction.timeout.ms`; 60 s), and brokers have an upper limit (15 min). Should be above
+    /// [`Config::delivery_timeout`].
+    #[cfg(feature = "transactions")]
+    pub transaction_timeout: Duration,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
     /// How long keys that change their partition wait under [`KeyOrder::Drain`], at most; then
@@ -382,6 +392,10 @@ pub(crate) struct Settings<'d> {
     #[cfg(feature = "read-committed")]
     pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
+    #[cfg(feature = "transactions")]
+    pub(crate) transactional_id: Text<'d>,
+    #[cfg(feature = "transactions")]
+    pub(crate) transaction_timeout: Span,
     #[cfg(feature = "group")]
     pub(crate) group: Text<'d>,
     #[cfg(feature = "group")]
@@ -443,6 +457,10 @@ impl<'d> Settings<'d> {
             #[cfg(feature = "read-committed")]
             isolation: config.isolation,
             report_positions: config.report_positions,
+            #[cfg(feature = "transactions")]
+            transactional_id: Text::Lent(config.transactional_id),
+            #[cfg(feature = "transactions")]
+            transaction_timeout: Span::of(config.transaction_timeout),
             #[cfg(feature = "group")]
             group: Text::Lent(config.group),
             #[cfg(feature = "group")]
@@ -475,6 +493,8 @@ impl<'d> Settings<'d> {
             bootstrap,
             client_id,
             rack: rack.into_owned(),
+            #[cfg(feature = "transactions")]
+            transactional_id: self.transactional_id.into_owned(),
             #[cfg(feature = "group")]
             group,
             #[cfg(feature = "group")]
@@ -495,6 +515,8 @@ impl<'d> Settings<'d> {
         }
         #[cfg(feature = "group")]
         self.check_group()?;
+        #[cfg(feature = "transactions")]
+        self.check_transactions()?;
         let positive = [
             self.delivery_timeout,
             self.request_timeout,
@@ -532,6 +554,24 @@ impl<'d> Settings<'d> {
         }
         let none = self.rebalance_timeout == Span::ZERO;
         if none { Err(ConfigError::Duration) } else { Ok(()) }
+    }
+
+    #[cfg(feature = "transactions")]
+    fn check_transactions(&self) -> Result<(), ConfigError> {
+        if self.transactional_id.len() > 255 {
+            return Err(ConfigError::TooLong);
+        }
+        if self.is_transactional() && !self.idempotence {
+            return Err(ConfigError::TransactionsNeedIdempotence);
+        }
+        let none = self.transaction_timeout == Span::ZERO;
+        if none { Err(ConfigError::Duration) } else { Ok(()) }
+    }
+
+    /// Whether records are sent in transactions.
+    #[cfg(feature = "transactions")]
+    pub(crate) fn is_transactional(&self) -> bool {
+        !self.transactional_id.is_empty()
     }
 
     /// Whether the group commits by itself.
@@ -622,6 +662,10 @@ impl<'d> Config<'d> {
             drain_timeout: Duration::from_secs(180),
             #[cfg(feature = "read-committed")]
             isolation: Isolation::ReadUncommitted,
+            #[cfg(feature = "transactions")]
+            transactional_id: "",
+            #[cfg(feature = "transactions")]
+            transaction_timeout: Duration::from_secs(60),
             #[cfg(feature = "group")]
             group: "",
             #[cfg(feature = "group")]
@@ -689,6 +733,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// Sends records in transactions; see [`Config::transactional_id`].
+    #[cfg(feature = "transactions")]
+    #[must_use]
+    pub const fn transactional_id(mut self, id: &'d str) -> Self {
+        self.transactional_id = id;
         self
     }
 

@@ -61,21 +61,20 @@ pub(crate) enum Role {
     Probe,
     /// For the first batches of new partitions, which take long, where there are spare connections.
     First,
-    /// For the coordinator of a group, where there are spare connections.
-    #[cfg(feature = "group")]
-    Group,
+    /// For a coordinator of groups or transactions, where there are spare connections.
+    #[cfg(any(feature = "group", feature = "transactions"))]
+    Coordinator,
 }
 
-/// What other code needs of a role. A new role (a coordinator of groups or transactions) is defined
-/// here.
+/// What other code needs of a role. A new role is defined here.
 impl Role {
     /// Whether requests that any broker can serve may use it, too.
     pub(crate) const fn is_shared(self) -> bool {
         match self {
             Self::Main | Self::Probe | Self::First => true,
             Self::Fetch => false,
-            #[cfg(feature = "group")]
-            Self::Group => false,
+            #[cfg(any(feature = "group", feature = "transactions"))]
+            Self::Coordinator => false,
         }
     }
 
@@ -84,8 +83,8 @@ impl Role {
         match self {
             Self::Main => 0,
             Self::Fetch | Self::Probe | Self::First => 1,
-            #[cfg(feature = "group")]
-            Self::Group => 1,
+            #[cfg(any(feature = "group", feature = "transactions"))]
+            Self::Coordinator => 1,
         }
     }
 }
@@ -543,8 +542,8 @@ impl<'d> Net<'d> {
     }
 
     pub(crate) fn role(&self, wanted: Role) -> Role {
-        #[cfg(feature = "group")]
-        if wanted == Role::Group && !self.is_roomy() {
+        #[cfg(any(feature = "group", feature = "transactions"))]
+        if wanted == Role::Coordinator && !self.is_roomy() {
             // A main connection has no Fetch in front of others for longer than 100 ms.
             return Role::Main;
         }

@@ -4,6 +4,8 @@
 #[cfg(feature = "group")]
 mod group;
 mod peer;
+#[cfg(feature = "transactions")]
+mod transaction;
 
 use core::fmt;
 
@@ -14,6 +16,8 @@ pub use group::GroupError;
 #[cfg(feature = "sasl")]
 pub use peer::LoginFault;
 pub use peer::{PeerFault, Protocol};
+#[cfg(feature = "transactions")]
+pub use transaction::TransactionError;
 
 /// What went wrong, and what caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,9 @@ pub enum Error {
     Blocked(Obstacle),
     /// The call is invalid.
     Caller(Misuse),
+    /// The record's transaction is aborted, or can only be aborted.
+    #[cfg(feature = "transactions")]
+    Aborted,
 }
 
 /// What stands in the way of a record or request.
@@ -178,6 +185,8 @@ impl Error {
             Self::TimedOut => Obstacle::NoResponse { broker, api },
             Self::Blocked(obstacle) => obstacle,
             Self::Config(_) | Self::Caller(_) => return None,
+            #[cfg(feature = "transactions")]
+            Self::Aborted => return None,
         })
     }
 }
@@ -233,6 +242,9 @@ pub enum ConfigError {
     TooLong,
     /// Idempotence needs `acks = all`.
     IdempotenceNeedsAcksAll,
+    /// Transactions need idempotence.
+    #[cfg(feature = "transactions")]
+    TransactionsNeedIdempotence,
     /// A limit is below the smallest that works.
     TooLittle {
         /// Which one.
@@ -335,6 +347,15 @@ pub enum Misuse {
     /// The member is leaving its group.
     #[cfg(feature = "group")]
     Leaving,
+    /// No transactional id is configured.
+    #[cfg(feature = "transactions")]
+    NoTransactionalId,
+    /// No transaction is open.
+    #[cfg(feature = "transactions")]
+    NoTransaction,
+    /// A transaction is open already, or did not end yet.
+    #[cfg(feature = "transactions")]
+    InTransaction,
 }
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
@@ -393,6 +414,8 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("no response in time"),
             Self::Blocked(obstacle) => write!(f, "not done: {obstacle}"),
             Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
+            #[cfg(feature = "transactions")]
+            Self::Aborted => f.write_str("the transaction is aborted"),
         }
     }
 }
@@ -466,6 +489,8 @@ impl fmt::Display for ConfigError {
             Self::Bootstrap => "bootstrap must be host:port, separated by commas",
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
+            #[cfg(feature = "transactions")]
+            Self::TransactionsNeedIdempotence => "transactions need idempotence",
             Self::TooLittle { what, least } => {
                 return write!(f, "too little memory: {what}; at least {least}");
             }
@@ -523,6 +548,12 @@ impl fmt::Display for Misuse {
             Self::NoGroup => "no group id is configured",
             #[cfg(feature = "group")]
             Self::Leaving => "the member is leaving its group",
+            #[cfg(feature = "transactions")]
+            Self::NoTransactionalId => "no transactional id is configured",
+            #[cfg(feature = "transactions")]
+            Self::NoTransaction => "no transaction is open",
+            #[cfg(feature = "transactions")]
+            Self::InTransaction => "a transaction is open or ends",
         })
     }
 }

@@ -2,11 +2,15 @@
 
 #[cfg(feature = "group-admin")]
 mod group;
+#[cfg(feature = "transactions")]
+mod transaction;
 
 #[cfg(feature = "codecs")]
 use crate::codec::{Fault, Unpack, UnpackError, unpack_body};
 #[cfg(feature = "group")]
 use crate::error::GroupError;
+#[cfg(feature = "transactions")]
+use crate::error::TransactionError;
 use crate::error::{CloseReason, Error};
 #[cfg(feature = "group")]
 use crate::id::CommitId;
@@ -16,6 +20,8 @@ use crate::time::Instant;
 use crate::wire::{ErrorCode, Ints, Uuid};
 #[cfg(feature = "group-admin")]
 pub use group::{GroupAdmin, GroupOffset, GroupReply};
+#[cfg(feature = "transactions")]
+pub use transaction::{Consumed, Membership, Outcome};
 
 /// What the adapter has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +295,34 @@ pub enum Event<'a> {
     /// `group`.
     #[cfg(feature = "group")]
     GroupLeft,
+    /// The transactional id is this client's: older producers with it are fenced off, and what they
+    /// left open has ended. Once, before the first transaction. Feature `transactions`.
+    #[cfg(feature = "transactions")]
+    TransactionsReady,
+    /// The coordinator has been of no use for half a second. The client retries. Feature
+    /// `transactions`.
+    #[cfg(feature = "transactions")]
+    TransactionTrouble {
+        /// Why.
+        error: Error,
+    },
+    /// The offsets of [`Commands::send_offsets`](crate::Commands::send_offsets) are part of the
+    /// transaction. Feature `transactions`.
+    #[cfg(feature = "transactions")]
+    OffsetsSent,
+    /// The open transaction can only be aborted; what was not sent of it fails. Feature
+    /// `transactions`.
+    #[cfg(feature = "transactions")]
+    TransactionFailed {
+        /// Why.
+        error: TransactionError,
+    },
+    /// A transaction has ended, after the events of its records. Feature `transactions`.
+    #[cfg(feature = "transactions")]
+    TransactionEnded {
+        /// How.
+        outcome: Outcome,
+    },
     /// Part of the response to an admin request.
     Reply {
         /// The request.

@@ -20,6 +20,7 @@ mod owner;
 use crate::cluster::Cx;
 use crate::config::Start;
 use crate::consumer::Consumer;
+use crate::coordinator::Coordinator;
 use crate::error::{Error, GroupError, Misuse};
 use crate::id::TopicId;
 use crate::memory::{Mem, Rng};
@@ -30,7 +31,6 @@ pub(crate) use assignment::Share;
 use commit::Commits;
 use committed::Queries;
 use contact::Check;
-use coordinator::Coordinator;
 use growth::Growth;
 #[cfg(feature = "classic")]
 pub(crate) use leader::LeaderMem;

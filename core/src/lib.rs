@@ -41,6 +41,8 @@ mod config;
 mod connection;
 #[cfg(feature = "consumer")]
 mod consumer;
+#[cfg(any(feature = "group", feature = "transactions"))]
+mod coordinator;
 mod error;
 mod event;
 #[cfg(feature = "group")]
@@ -64,7 +66,11 @@ mod secret;
 mod setup;
 mod snapshot;
 mod storage;
+#[cfg(any(feature = "admin", feature = "transactions"))]
+mod texts;
 pub mod time;
+#[cfg(feature = "transactions")]
+mod transaction;
 mod watch;
 pub mod wire;
 
@@ -106,6 +112,8 @@ pub use connection::Transmit;
 pub use error::GroupError;
 #[cfg(feature = "sasl")]
 pub use error::LoginFault;
+#[cfg(feature = "transactions")]
+pub use error::TransactionError;
 pub use error::{
     AddressFault, AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle,
     PeerFault, ProduceError, Protocol,
@@ -113,6 +121,8 @@ pub use error::{
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,
 };
+#[cfg(feature = "transactions")]
+pub use event::{Consumed, Membership, Outcome};
 #[cfg(feature = "group-admin")]
 pub use event::{GroupAdmin, GroupOffset, GroupReply};
 #[cfg(feature = "classic")]

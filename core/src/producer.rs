@@ -17,6 +17,7 @@ mod response;
 mod retries;
 mod send;
 mod split;
+mod txn;
 
 use crate::cluster::{Cluster, Cx, PRODUCER};
 use crate::config::Acks;
@@ -45,6 +46,9 @@ pub(crate) use owner::Memo;
 pub(crate) use pack::{Engine, PackMem};
 use response::ResponseMemo;
 use retries::Retries;
+#[cfg(feature = "transactions")]
+pub(crate) use txn::Protocol;
+use txn::Txn;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -58,6 +62,13 @@ impl Marks {
     const BROKEN: u8 = 1;
     /// The leader knows the sequence: a batch of this epoch was acknowledged.
     const KNOWN: u8 = 2;
+    /// The partition belongs to the open transaction; it is being added; it waits to be added.
+    #[cfg(feature = "transactions")]
+    const ADDED: u8 = 4;
+    #[cfg(feature = "transactions")]
+    const ADDING: u8 = 8;
+    #[cfg(feature = "transactions")]
+    const WANTED: u8 = 16;
 
     const fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -233,6 +244,7 @@ pub(crate) struct Producer<'d> {
     identity_error: Option<Obstacle>,
     /// Leaders or connections changed since the last search for batches that can move.
     astray: bool,
+    txn: Txn,
     /// Records that were taken, and the last one of partitions that were forgotten, modulo 2^32.
     taken: u32,
     evicted: u32,
@@ -269,6 +281,7 @@ pub(crate) struct Producer<'d> {
 impl<'d> Producer<'d> {
     pub(crate) fn new(memory: ProducerMem<'d>, setup: &Setup) -> Self {
         let wanted = Identity::Wanted(Tick::ZERO);
+        let txn = Txn::new(setup);
         Self {
             queues: memory.queues,
             places: Nodes::new(memory.places),
@@ -288,12 +301,13 @@ impl<'d> Producer<'d> {
             waiting_until: Tick::NEVER,
             done: Link::NONE,
             done_tail: Link::NONE,
-            identity: if setup.idempotence { wanted } else { Identity::None },
+            identity: txn.identity(if setup.idempotence { wanted } else { Identity::None }),
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
             identity_error: None,
             astray: false,
+            txn,
             taken: 0,
             evicted: 0,
             rare: setup.rare,
@@ -340,6 +354,9 @@ impl<'d> Producer<'d> {
             .cluster
             .topic_slot(target.topic)
             .ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
+        if let Some(refused) = self.txn.refuses() {
+            return Err(refused);
+        }
         if let Identity::Refused(error, until) = self.identity {
             if cx.now < until {
                 return Err(ProduceError::Refused(error));
@@ -499,6 +516,8 @@ impl<'d> Producer<'d> {
     /// Refuses a record: all entries of partitions are in use. Some may be free later, or none
     /// ever.
     fn no_entry(&mut self) -> ProduceError {
+        // Those of other epochs need no entry.
+        self.txn.want_epoch();
         if self.unfinished == 0 {
             return Self::limit(LimitKind::Partitions);
         }
@@ -527,10 +546,14 @@ impl<'d> Producer<'d> {
 
     /// Sends everything that was taken so far without waiting for linger.
     pub(crate) fn flush(&mut self) {
-        // From now on these batches are closed: partitions where they linger are placed again.
+        self.flushing = true;
+        self.close_all();
+    }
+
+    /// Closes all batches: partitions where they linger are placed again.
+    fn close_all(&mut self) {
         self.flush_upto = self.serial;
         self.flush_left = self.unfinished;
-        self.flushing = true;
         for lane in 0..self.lanes.len() {
             while let Some(part) = self.lanes[lane].first(Place::Open) {
                 self.touch(part);
@@ -622,7 +645,9 @@ impl<'d> Producer<'d> {
     /// Forgets a partition. Its sequence ends with it, so that its next user produces under a
     /// higher epoch than it ever saw.
     pub(crate) fn evict(&mut self, part: usize, topic: usize) {
-        if guard!("an evicted sequence raises the epoch", self.queues[part].next_sequence > 0) {
+        let q = &self.queues[part];
+        let lost = q.next_sequence > 0 && !self.is_of_other_epoch(q);
+        if guard!("an evicted sequence raises the epoch", lost) {
             self.raise_epoch();
         }
         self.unplace(part);
@@ -633,7 +658,10 @@ impl<'d> Producer<'d> {
     }
 
     pub(super) fn raise_epoch(&mut self) {
-        if self.epoch < i16::MAX {
+        if self.txn.is_on() {
+            // Its coordinator does.
+            self.txn.want_epoch();
+        } else if self.epoch < i16::MAX {
             self.epoch += 1;
         } else {
             self.identity = Identity::Wanted(Tick::ZERO);
@@ -657,8 +685,11 @@ impl<'d> Producer<'d> {
             if !entry.used_by(PRODUCER) {
                 continue;
             }
+            self.lose_log(part);
+            let transactional = self.txn.is_on();
             let q = &mut self.queues[part];
-            q.marks.add(Marks::BROKEN, q.next_sequence > 0 || !q.head.is_none());
+            let begun = q.next_sequence > 0 || !q.head.is_none();
+            q.marks.add(Marks::BROKEN, begun && !transactional);
             q.settled.set(false);
             self.touch(part);
             if entry.index < cx.cluster.topics[slot].count {

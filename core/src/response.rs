@@ -4,6 +4,8 @@ use crate::connection::{Expected, HandshakeMemo};
 #[cfg(feature = "group")]
 use crate::group;
 use crate::time::{Span, Tick};
+#[cfg(feature = "transactions")]
+use crate::transaction;
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -31,6 +33,8 @@ pub(crate) enum Memo {
     Admin(admin::Memo),
     #[cfg(feature = "group")]
     Group(group::Memo),
+    #[cfg(feature = "transactions")]
+    Transaction(transaction::Memo),
 }
 
 /// See the module; one per connection.

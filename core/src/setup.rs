@@ -5,6 +5,9 @@ use crate::rare::Rare;
 /// What parts are created with, besides their memory.
 pub(crate) struct Setup {
     pub(crate) idempotence: bool,
+    /// There is a transactional id.
+    #[cfg(feature = "transactions")]
+    pub(crate) transactional: bool,
     /// All send blocks.
     pub(crate) blocks: usize,
     /// Receive buffer of a connection, in bytes.

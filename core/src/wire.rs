@@ -29,6 +29,10 @@ mod read;
 pub mod table;
 mod write;
 
+#[cfg(feature = "transactions")]
+pub mod add_offsets_to_txn;
+#[cfg(feature = "transactions")]
+pub mod add_partitions_to_txn;
 pub mod api_versions;
 #[cfg(feature = "group-admin")]
 pub mod consumer_group_describe;
@@ -44,8 +48,10 @@ pub mod delete_topics;
 #[cfg(feature = "group-admin")]
 pub mod describe_groups;
 pub mod describe_topic_partitions;
+#[cfg(feature = "transactions")]
+pub mod end_txn;
 pub mod fetch;
-#[cfg(any(feature = "group", feature = "group-admin"))]
+#[cfg(any(feature = "group", feature = "group-admin", feature = "transactions"))]
 pub mod find_coordinator;
 pub mod header;
 pub mod init_producer_id;
@@ -65,6 +71,8 @@ pub mod produce;
 pub mod sasl_authenticate;
 #[cfg(feature = "sasl")]
 pub mod sasl_handshake;
+#[cfg(feature = "transactions")]
+pub mod txn_offset_commit;
 
 use core::fmt;
 

@@ -52,6 +52,8 @@ pub struct Config {
     pub(crate) unpacked_bytes: usize,
     pub(crate) max_batch_bytes: usize,
     pub(crate) mode: Mode,
+    pub(crate) transactional_id: String,
+    pub(crate) transaction_timeout: Duration,
     pub(crate) group: String,
     pub(crate) group_instance: String,
     pub(crate) auto_commit: Option<Duration>,
@@ -107,6 +109,8 @@ impl Config {
             unpacked_bytes: 64 << 20,
             max_batch_bytes: 64 << 20,
             mode: Mode::Level,
+            transactional_id: String::new(),
+            transaction_timeout: Duration::from_secs(60),
             group: String::new(),
             group_instance: String::new(),
             auto_commit: None,
@@ -134,6 +138,27 @@ impl Config {
     #[must_use]
     pub fn rack(mut self, rack: impl Into<String>) -> Self {
         self.rack = rack.into();
+        self
+    }
+
+    /// Sends records in transactions (`transactional.id`, [`Producer::transaction`]). An older
+    /// producer with the same id is fenced off when this one starts, and what it left open is
+    /// aborted: each process needs an id of its own, the same after each start. At most 255 bytes.
+    /// Default: none.
+    ///
+    /// [`Producer::transaction`]: crate::Producer::transaction
+    #[must_use]
+    pub fn transactional_id(mut self, id: impl Into<String>) -> Self {
+        self.transactional_id = id.into();
+        self
+    }
+
+    /// A transaction that is open for longer is aborted by its coordinator
+    /// (`transaction.timeout.ms`); readers wait for it that long if this process dies. Records of a
+    /// transaction have no longer than that, either. Brokers allow up to 15 minutes. Default: 60 s.
+    #[must_use]
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = timeout;
         self
     }
 
@@ -538,6 +563,11 @@ impl Config {
         core.resend_unblamed = self.resend_unblamed;
         core.accept_other_cluster = self.accept_other_cluster;
         core.auto_create = self.auto_create;
+        core.transactional_id = &self.transactional_id;
+        core.transaction_timeout = self.transaction_timeout;
+        if !self.transactional_id.is_empty() {
+            core.delivery_timeout = core.delivery_timeout.min(self.transaction_timeout);
+        }
         core.group = &self.group;
         core.group_instance = &self.group_instance;
         core.auto_commit = self.auto_commit;

@@ -11,7 +11,7 @@ use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AddressFault, AdminError, CloseReason, ConfigError, Error as Core, GroupError, LimitKind,
-    LoginFault, Obstacle, PeerFault, Protocol, Unreadable,
+    LoginFault, Obstacle, PeerFault, Protocol, TransactionError, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -101,6 +101,8 @@ pub enum ErrorKind {
         /// That time.
         limit: Duration,
     },
+    /// A transaction does not work.
+    Transaction(TransactionError),
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -126,11 +128,19 @@ impl Error {
             | ErrorKind::Group(GroupError::Refused(code) | GroupError::Commit { code, .. }) => {
                 Some(code)
             }
+            ErrorKind::Transaction(
+                TransactionError::Refused(code)
+                | TransactionError::Ended(code)
+                | TransactionError::Offsets(code)
+                | TransactionError::Partition { code, .. }
+                | TransactionError::Record(Core::Broker(code)),
+            ) => Some(code),
             _ => None,
         }
     }
 
-    /// Of a record that failed: whether it may be in the log all the same.
+    /// Of a record that failed: whether it may be in the log all the same. Of a commit of a
+    /// transaction: whether it may be committed.
     #[must_use]
     pub fn maybe_written(&self) -> bool {
         self.0.maybe_written
@@ -321,6 +331,7 @@ impl fmt::Display for ErrorKind {
             Self::ProduceRefused(why) => why.fmt(f),
             Self::AdminRefused(why) => why.fmt(f),
             Self::Group(why) => why.fmt(f),
+            Self::Transaction(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
@@ -395,6 +406,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::PollTimeout { .. } => {
             "take records more often, or raise Config::max_poll_interval"
         }
+        ErrorKind::Transaction(error) => error.advice(),
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
         ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",

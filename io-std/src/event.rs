@@ -116,6 +116,11 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// The coordinator of transactions has been of no use for half a second; the client retries.
+    TransactionTrouble {
+        /// Why.
+        error: Error,
+    },
     /// A commit of no caller that waits for it has failed.
     CommitFailed {
         /// Why.
@@ -325,6 +330,7 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::Rebalanced { .. } => ("rebalanced", false),
         Event::Lost { .. } => ("lost", true),
         Event::GroupTrouble { .. } => ("group_trouble", true),
+        Event::TransactionTrouble { .. } => ("transaction_trouble", true),
         Event::CommitFailed { .. } => ("commit_failed", true),
         Event::Positioned { .. } => ("positioned", false),
         Event::EndOfPartition { .. } => ("end_of_partition", false),
@@ -346,6 +352,7 @@ impl std::fmt::Display for Text<'_> {
             Event::TopicFailed { error, .. }
             | Event::PartitionFailed { error, .. }
             | Event::GroupTrouble { error }
+            | Event::TransactionTrouble { error }
             | Event::CommitFailed { error }
             | Event::Disconnected { error, .. } => write!(f, "{error}"),
             other => write!(f, "{other:?}"),
@@ -390,6 +397,9 @@ pub(crate) fn owned(
             let address = address.map(|(host, port)| address::text(host, port));
             Event::Unresponsive { broker, address: address.unwrap_or_default().into(), silent }
         }
+        Core::TransactionTrouble { error } => Event::TransactionTrouble {
+            error: located(error, commands, failure).doing("coordinator of transactions"),
+        },
         Core::Disconnected { broker, error } => {
             Event::Disconnected { broker, error: disconnected(broker, error, commands, failure) }
         }
@@ -585,6 +595,7 @@ mod tests {
             Event::Rebalanced { partitions: 3 },
             Event::Lost { topic: of(), partition },
             Event::GroupTrouble { error: error.clone() },
+            Event::TransactionTrouble { error: error.clone() },
             Event::CommitFailed { error: error.clone() },
             Event::TopicRecreated { topic: of(), partitions: 3 },
             Event::TopicFailed { topic: of(), error: error.clone() },

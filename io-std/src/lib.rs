@@ -71,7 +71,9 @@ pub use error::{Error, ErrorKind, ProduceError};
 pub use event::{Event, Events, Freshness};
 pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
-pub use kavka_core::{Acks, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
+pub use kavka_core::{
+    Acks, Consumed, Isolation, KeyOrder, Limits, Membership, OutOfRange, Probing, Start,
+};
 pub use lost::Lost;
 pub use metrics::{
     ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
@@ -79,7 +81,7 @@ pub use metrics::{
 #[cfg(feature = "oidc")]
 pub use oidc::Oidc;
 pub use pending::Pending;
-pub use producer::{Delivered, Producer, Within};
+pub use producer::{Delivered, Producer, Transaction, Within};
 pub use security::{Sasl, Token};
 #[cfg(feature = "stream")]
 pub use stream::Items;

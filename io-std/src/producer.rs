@@ -7,6 +7,7 @@ mod inbox;
 mod parked;
 mod refusals;
 mod run;
+mod transaction;
 mod within;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavka_core::record::Record;
+use kavka_core::{Misuse, TransactionError};
 
 use crate::config::Config;
 use crate::error::{Error, ProduceError};
@@ -24,6 +26,8 @@ use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
 pub use chunk::Delivered;
 use inbox::{Inbox, Item, To};
+use run::Turn;
+pub use transaction::Transaction;
 pub use within::Within;
 
 /// Sends records, from any thread, through one background thread with its own connections.
@@ -168,6 +172,22 @@ impl Producer {
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         self.inbox.push(&To { topic, partition: Some(partition), within: None }, record)
+    }
+
+    /// Begins a transaction ([`Config::transactional_id`]): the records that are sent until its end
+    /// count together or not at all, also those of [`Producer::send`]. Returns at once; the
+    /// transaction before may still be ending, and what is wrong shows when this one is committed.
+    ///
+    /// # Errors
+    /// When one is open.
+    pub fn transaction(&self) -> Result<Transaction<'_>, Error> {
+        match self.inbox.begin_transaction() {
+            true => Ok(Transaction::new(self)),
+            false => {
+                let open = TransactionError::Caller(Misuse::InTransaction);
+                Err(transaction::failed(open, "begin a transaction"))
+            }
+        }
     }
 
     /// Sends records that have less time than [`Config::delivery_timeout`].

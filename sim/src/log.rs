@@ -147,6 +147,25 @@ impl Log {
         Ok(Appended::New(base))
     }
 
+    /// Stores the end of a transaction (`appendEndTxnMarker`): its epoch counts from then on.
+    pub(crate) fn append_marker(&mut self, marker: &Bytes, epoch: i32) {
+        let Some(header) = Header::read(marker) else { return };
+        let base = self.end;
+        let bytes = batch::stamp(marker, base, epoch);
+        let position = self.position;
+        self.position += bytes.len() as u64;
+        self.batches.push_back(Stored {
+            base,
+            last: base,
+            max_timestamp: header.max_timestamp,
+            position,
+            served: bytes.clone(),
+            bytes,
+        });
+        self.end = base + 1;
+        self.remember(&header, base);
+    }
+
     /// Lets consumers get the last batch as these bytes.
     pub(crate) fn serve_last_as(&mut self, served: Bytes) {
         if let Some(last) = self.batches.back_mut() {
@@ -182,8 +201,6 @@ impl Log {
             }
             if let Some(last) = known.batches.back() {
                 expected = batch::advance_sequence(last.last_sequence, 1);
-            } else {
-                expected = header.base_sequence;
             }
         }
         if header.base_sequence != expected {
@@ -209,7 +226,7 @@ impl Log {
             known.batches.clear();
             known.epoch = header.producer_epoch;
         }
-        if header.base_sequence < 0 {
+        if header.base_sequence < 0 || header.is_control() {
             return;
         }
         known.batches.push_back(Remembered {

@@ -14,6 +14,7 @@ mod offsets;
 mod produce;
 mod replica;
 mod session;
+mod txn;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -37,6 +38,7 @@ use hide::Hidden;
 use produce::Unacked;
 use replica::Partition;
 use session::Sessions;
+pub use txn::{Transactions, TxnState};
 
 /// How a cluster behaves. Brokers have ids 1, 2, ..; at first partition `p` is led by the broker
 /// whose id is `p % brokers + 1`.
@@ -85,6 +87,8 @@ pub struct Options {
     pub sasl: Option<Sasl>,
     /// Consumer groups of KIP-848, from 3.9 on; `None`: no broker offers what they need.
     pub groups: Option<Groups>,
+    /// Transactions; `None`: no broker offers what they need.
+    pub transactions: Option<Transactions>,
 }
 
 /// Leader and leader epoch, if a broker knows another leader.
@@ -113,6 +117,7 @@ impl Default for Options {
             rack_aware: false,
             sasl: None,
             groups: None,
+            transactions: None,
         }
     }
 }
@@ -205,6 +210,8 @@ enum Event {
     Fence { broker: i32, incarnation: u64 },
     Expire(u64),
     Member { group: StrBytes, id: StrBytes },
+    Overdue { id: StrBytes, since: Duration },
+    Mark { id: StrBytes },
 }
 
 /// A partition whose log or leader changed; fetches that wait for it are checked again.
@@ -297,6 +304,8 @@ pub struct Cluster {
     logins: HashMap<(i32, u64), Login>,
     trespasses: u64,
     groups: BTreeMap<StrBytes, group::Group>,
+    txns: BTreeMap<StrBytes, txn::Txn>,
+    features_epoch: i64,
     /// What was done since the last [`Cluster::take_deeds`]; `None` while not watched.
     deeds: Option<Vec<Deed>>,
 }
@@ -355,6 +364,8 @@ impl Cluster {
             logins: HashMap::new(),
             trespasses: 0,
             groups: BTreeMap::new(),
+            txns: BTreeMap::new(),
+            features_epoch: 42,
             deeds: None,
         }
     }
@@ -457,6 +468,8 @@ impl Cluster {
             }
             Event::Expire(id) => self.expire(id),
             Event::Member { group, id } => self.check_member(&group, &id),
+            Event::Overdue { id, since } => self.overdue(&id, since),
+            Event::Mark { id } => self.mark(&id),
         }
     }
 
@@ -505,6 +518,10 @@ impl Cluster {
             RequestKind::FindCoordinator(request) => self.find_coordinator(&ctx, &request),
             RequestKind::ConsumerGroupHeartbeat(request) => self.group_heartbeat(&ctx, &request),
             RequestKind::OffsetCommit(request) => self.offset_commit(&ctx, &request),
+            RequestKind::AddPartitionsToTxn(request) => self.add_partitions(&ctx, &request),
+            RequestKind::AddOffsetsToTxn(request) => self.add_offsets(&ctx, &request),
+            RequestKind::TxnOffsetCommit(request) => self.txn_offset_commit(&ctx, &request),
+            RequestKind::EndTxn(request) => self.end_txn(&ctx, &request),
             RequestKind::OffsetFetch(request) => self.offset_fetch(&ctx, &request),
             _ => Reply::Close,
         };
@@ -541,7 +558,13 @@ impl Cluster {
     fn more_ranges(&self, profile: Profile) -> Vec<(ApiKey, i16, i16)> {
         let logins = self.options.sasl.is_some().then(|| profile.login_ranges());
         let groups = self.options.groups.is_some().then(|| profile.group_ranges());
-        logins.into_iter().flatten().chain(groups.into_iter().flatten().copied()).collect()
+        let transactions = self.options.transactions.is_some();
+        let transactions = transactions.then(|| profile.transaction_ranges());
+        let of_groups: Vec<_> = groups.into_iter().flatten().copied().collect();
+        let has = |api: ApiKey| of_groups.iter().any(|(other, ..)| *other == api);
+        let transactions = transactions.into_iter().flatten().filter(|(api, ..)| !has(*api));
+        let more = transactions.copied().collect::<Vec<_>>();
+        logins.into_iter().flatten().chain(of_groups).chain(more).collect()
     }
 
     /// Returns a broker's image; the newest one for an unknown broker.

@@ -93,6 +93,50 @@ impl Profile {
         }
     }
 
+    /// Returns the ranges of what transactions need, which real brokers always list and simulated
+    /// ones where they have transactions. Those of FindCoordinator are as with groups, and
+    /// TxnOffsetCommit ends with the codec of this simulation, at 5.
+    #[must_use]
+    pub fn transaction_ranges(self) -> &'static [(ApiKey, i16, i16)] {
+        match self {
+            Self::V1_1 => &[
+                (FindCoordinator, 0, 1),
+                (AddPartitionsToTxn, 0, 0),
+                (AddOffsetsToTxn, 0, 0),
+                (EndTxn, 0, 0),
+                (TxnOffsetCommit, 0, 0),
+            ],
+            Self::V2_4 => &[
+                (FindCoordinator, 0, 3),
+                (AddPartitionsToTxn, 0, 1),
+                (AddOffsetsToTxn, 0, 1),
+                (EndTxn, 0, 1),
+                (TxnOffsetCommit, 0, 2),
+            ],
+            Self::V2_8 | Self::V3_2 => &[
+                (FindCoordinator, 0, 3),
+                (AddPartitionsToTxn, 0, 3),
+                (AddOffsetsToTxn, 0, 3),
+                (EndTxn, 0, 3),
+                (TxnOffsetCommit, 0, 3),
+            ],
+            Self::V3_9 => &[
+                (FindCoordinator, 0, 6),
+                (AddPartitionsToTxn, 0, 5),
+                (AddOffsetsToTxn, 0, 4),
+                (EndTxn, 0, 4),
+                (TxnOffsetCommit, 0, 4),
+            ],
+            Self::V4_4 => &[
+                (FindCoordinator, 0, 6),
+                (AddPartitionsToTxn, 0, 5),
+                (AddOffsetsToTxn, 0, 4),
+                (EndTxn, 0, 5),
+                (TxnOffsetCommit, 0, 5),
+            ],
+        }
+    }
+
     /// Returns the listed range of one API.
     #[must_use]
     pub fn range(self, api: ApiKey) -> Option<(i16, i16)> {
@@ -123,9 +167,10 @@ impl FromStr for Profile {
 }
 
 use ApiKey::{
-    ApiVersions, ConsumerGroupHeartbeat, CreatePartitions, CreateTopics, DeleteTopics,
-    DescribeTopicPartitions, Fetch, FindCoordinator, InitProducerId, ListOffsets, Metadata,
-    OffsetCommit, OffsetFetch, OffsetForLeaderEpoch, Produce,
+    AddOffsetsToTxn, AddPartitionsToTxn, ApiVersions, ConsumerGroupHeartbeat, CreatePartitions,
+    CreateTopics, DeleteTopics, DescribeTopicPartitions, EndTxn, Fetch, FindCoordinator,
+    InitProducerId, ListOffsets, Metadata, OffsetCommit, OffsetFetch, OffsetForLeaderEpoch,
+    Produce, TxnOffsetCommit,
 };
 
 const V1_1: [(ApiKey, i16, i16); 9] = [

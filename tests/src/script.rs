@@ -29,12 +29,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
-    DescribeGroupsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
     InitProducerIdRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProduceRequest, RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
+    TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -87,6 +89,10 @@ operation! {
     OffsetCommit OffsetCommitRequest,
     OffsetDelete OffsetDeleteRequest,
     ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
+    AddPartitionsToTxn AddPartitionsToTxnRequest,
+    AddOffsetsToTxn AddOffsetsToTxnRequest,
+    TxnOffsetCommit TxnOffsetCommitRequest,
+    EndTxn EndTxnRequest,
     SaslHandshake SaslHandshakeRequest,
     SaslAuthenticate SaslAuthenticateRequest,
 }

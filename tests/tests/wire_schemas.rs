@@ -49,6 +49,10 @@ fn apis() -> Vec<Api> {
         "ConsumerGroupHeartbeat" consumer_group_heartbeat heartbeat_request,
         "OffsetCommit" offset_commit offset_commit_request,
         "OffsetFetch" offset_fetch offset_fetch_request,
+        "AddPartitionsToTxn" add_partitions_to_txn add_partitions_request,
+        "AddOffsetsToTxn" add_offsets_to_txn add_offsets_request,
+        "TxnOffsetCommit" txn_offset_commit txn_offsets_request,
+        "EndTxn" end_txn end_txn_request,
         "SaslHandshake" sasl_handshake sasl_handshake_request,
         "SaslAuthenticate" sasl_authenticate sasl_authenticate_request,
     ]
@@ -188,6 +192,13 @@ fn versions_and_keys_are_kafkas() {
         // In version 0 of Metadata an empty list has another meaning; no broker needs it.
         // After version 0 of SaslHandshake, messages have no header.
         let first = if matches!(api.name, "Metadata" | "SaslHandshake") { 1 } else { first };
+        let last = match api.name {
+            // Later ones are between brokers.
+            "AddPartitionsToTxn" => 3,
+            // The next one has ids of topics, which an application may not know.
+            "TxnOffsetCommit" => 5,
+            _ => last,
+        };
         assert_eq!(api.versions, (first, last), "{}: versions", api.name);
         let flexible = range(&root["flexibleVersions"]).0;
         assert_eq!(api.key.first_flexible(), flexible, "{}: flexible", api.name);
@@ -385,6 +396,25 @@ fn expected(name: &str) -> Value {
         "InitProducerId" => json!({
             "TransactionalId": "tx", "TransactionTimeoutMs": 1, "ProducerId": 2, "ProducerEpoch": 3,
         }),
+        "AddPartitionsToTxn" => json!({
+            "V3AndBelowTransactionalId": "tx", "V3AndBelowProducerId": 2,
+            "V3AndBelowProducerEpoch": 3,
+            "V3AndBelowTopics": [{ "Name": "t", "Partitions": [4, 5] }],
+        }),
+        "AddOffsetsToTxn" => json!({
+            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "GroupId": "group",
+        }),
+        "TxnOffsetCommit" => json!({
+            "TransactionalId": "tx", "GroupId": "group", "ProducerId": 2, "ProducerEpoch": 3,
+            "GenerationIdOrMemberEpoch": 4, "MemberId": "member", "GroupInstanceId": null,
+            "Topics": [{ "Name": "t", "Partitions": [{
+                "PartitionIndex": 5, "CommittedOffset": 6, "CommittedLeaderEpoch": 7,
+                "CommittedMetadata": "text",
+            }] }],
+        }),
+        "EndTxn" => json!({
+            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "Committed": true,
+        }),
         "CreateTopics" => json!({
             "Topics": [{
                 "Name": "t", "NumPartitions": 2, "ReplicationFactor": 3, "Assignments": [],
@@ -562,6 +592,55 @@ fn init_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
         timeout_ms: 1,
         producer_id: 2,
         producer_epoch: 3,
+    }
+    .encode(version, out)
+}
+
+fn add_partitions_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::add_partitions_to_txn::*;
+    begin(out, version, "tx", (2, 3), 1)?;
+    topic(out, version, "t", 2)?;
+    out.i32(4)?;
+    out.i32(5)?;
+    end(out, version)?;
+    end(out, version)
+}
+
+fn add_offsets_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::add_offsets_to_txn::Request {
+        transactional_id: "tx",
+        producer_id: 2,
+        producer_epoch: 3,
+        group: "group",
+    }
+    .encode(version, out)
+}
+
+fn txn_offsets_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::txn_offset_commit::*;
+    begin(out, version, "tx")?;
+    out.str(flexible(version), "group")?;
+    producer(out, version, (2, 3), 4)?;
+    if version >= FENCES {
+        out.str(flexible(version), "member")?;
+        out.nullable_str(flexible(version), None)?;
+    }
+    out.count(flexible(version), Some(1))?;
+    out.str(flexible(version), "t")?;
+    out.count(flexible(version), Some(1))?;
+    partition(out, version, 5, 6, 7)?;
+    out.str(flexible(version), "text")?;
+    end(out, version)?;
+    end(out, version)?;
+    end(out, version)
+}
+
+fn end_txn_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::end_txn::Request {
+        transactional_id: "tx",
+        producer_id: 2,
+        producer_epoch: 3,
+        committed: true,
     }
     .encode(version, out)
 }

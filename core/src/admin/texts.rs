@@ -1,14 +1,14 @@
 //! What requests keep in send blocks until they are sent: texts, each after its length.
 
-use crate::connection::{Draft, Net};
 use crate::error::{AdminError, LimitKind};
 use crate::memory::{Blocks, Chain};
+#[cfg(feature = "group-admin")]
+pub(super) use crate::texts::read;
+pub(super) use crate::texts::{copy_text, put, text};
 use crate::wire::Full;
 
 /// Longest topic name.
 pub(super) const NAME: usize = 249;
-/// In place of a length: no text follows.
-const NULL: u16 = u16::MAX;
 /// Bytes of a request besides its texts and the client id, and of each config.
 pub(super) const AROUND: usize = 64;
 const AROUND_CONFIG: usize = 3;
@@ -54,17 +54,6 @@ pub(super) fn there_is_room(
     Ok(())
 }
 
-/// Appends a text after its length.
-pub(super) fn put(
-    blocks: &mut Blocks<'_>,
-    chain: &mut Chain,
-    text: Option<&str>,
-) -> Result<(), Full> {
-    let len = text.map_or(NULL, |text| text.len() as u16);
-    blocks.append(chain, &len.to_be_bytes())?;
-    blocks.append(chain, text.unwrap_or_default().as_bytes())
-}
-
 pub(super) fn keep(
     blocks: &mut Blocks<'_>,
     chain: &mut Chain,
@@ -86,53 +75,4 @@ pub(super) fn topic_name<'r>(
     room: &'r mut [u8; NAME],
 ) -> &'r str {
     text(blocks, texts, 0, room)
-}
-
-/// The text at `at`; empty if it does not fit.
-pub(super) fn text<'r>(
-    blocks: &Blocks<'_>,
-    texts: &Chain,
-    at: usize,
-    room: &'r mut [u8],
-) -> &'r str {
-    let mut len = [0; 2];
-    read(blocks, texts, at, &mut len);
-    let text = room.get_mut(..usize::from(u16::from_be_bytes(len))).unwrap_or_default();
-    read(blocks, texts, at + 2, text);
-    core::str::from_utf8(text).unwrap_or_default()
-}
-
-/// Reads as many bytes of a chain as `out` holds.
-pub(super) fn read(blocks: &Blocks<'_>, chain: &Chain, at: usize, mut out: &mut [u8]) {
-    for slice in blocks.slices(chain, at, at + out.len()) {
-        let (now, rest) = out.split_at_mut(slice.len().min(out.len()));
-        now.copy_from_slice(slice.get(..now.len()).unwrap_or_default());
-        out = rest;
-    }
-}
-
-/// Copies the text at `at` to a request, piece by piece: both lie in blocks.
-pub(super) fn copy_text(
-    net: &mut Net<'_>,
-    draft: &mut Draft,
-    texts: &Chain,
-    at: &mut usize,
-    flexible: impl Fn(i16) -> bool + Copy,
-) -> Result<(), Full> {
-    let mut len = [0; 2];
-    read(&net.blocks, texts, *at, &mut len);
-    *at += len.len();
-    let len = u16::from_be_bytes(len);
-    let len = (len != NULL).then_some(len);
-    net.write(draft, &mut |w, version| w.text_len(flexible(version), len))?;
-    let end = *at + usize::from(len.unwrap_or(0));
-    while *at < end {
-        let mut piece = [0; 64];
-        let n = piece.len().min(end - *at);
-        let piece = piece.get_mut(..n).ok_or(Full)?;
-        read(&net.blocks, texts, *at, piece);
-        net.write(draft, &mut |w, _| w.raw(piece))?;
-        *at += n;
-    }
-    Ok(())
 }

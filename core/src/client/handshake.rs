@@ -44,6 +44,10 @@ impl Commands<'_> {
         memo: &HandshakeMemo,
     ) -> Result<(), PeerFault> {
         let known = self.cx.cluster.identity.is_known();
+        #[cfg(feature = "transactions")]
+        if kind == Kind::Versions {
+            self.cx.cluster.features.note(memo.features);
+        }
         let conn = &mut self.cx.net.conns[slot];
         let next = match kind {
             kind if kind.confirms() => conn.confirmed(memo)?,

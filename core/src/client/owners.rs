@@ -17,6 +17,8 @@ use crate::has::SILENCE;
 use crate::producer::Producer;
 use crate::response::Memo;
 use crate::time::{Span, Tick};
+#[cfg(feature = "transactions")]
+use crate::transaction::Transaction;
 use crate::wire::table::Segment;
 
 /// See the module. The cluster is an owner, too; it is part of the context that others work with.
@@ -26,6 +28,8 @@ pub(super) struct Owners<'d> {
     pub(super) admin: Admin<'d>,
     #[cfg(feature = "group")]
     pub(super) group: Group<'d>,
+    #[cfg(feature = "transactions")]
+    pub(super) transaction: Transaction,
 }
 
 impl<'d> Owners<'d> {
@@ -37,12 +41,16 @@ impl<'d> Owners<'d> {
             admin,
             #[cfg(feature = "group")]
             group,
+            #[cfg(feature = "transactions")]
+            transaction,
         } = self;
         producer.age(by);
         consumer.age(by);
         admin.age(by);
         #[cfg(feature = "group")]
         group.age(by);
+        #[cfg(feature = "transactions")]
+        transaction.age(by);
     }
 
     /// Whether one of them may have something to do before its deadline.
@@ -53,9 +61,15 @@ impl<'d> Owners<'d> {
             admin,
             #[cfg(feature = "group")]
             group,
+            #[cfg(feature = "transactions")]
+            transaction,
         } = self;
         #[cfg(feature = "group")]
         if group.is_dirty() || consumer.has_resolved() && group.is_on() {
+            return true;
+        }
+        #[cfg(feature = "transactions")]
+        if transaction.is_dirty() {
             return true;
         }
         cx.is_dirty() || producer.is_dirty() || consumer.is_dirty() || admin.is_dirty()
@@ -70,9 +84,14 @@ impl<'d> Owners<'d> {
             admin,
             #[cfg(feature = "group")]
             group,
+            #[cfg(feature = "transactions")]
+            transaction,
         } = self;
         let next = admin.drive(cx);
         let next = next.min(producer.drive(cx));
+        // After the producer, which knows what waits for it.
+        #[cfg(feature = "transactions")]
+        let next = next.min(transaction.drive(cx, producer));
         // What it assigns is read at once.
         #[cfg(feature = "group")]
         let next = next.min(group.drive(cx, consumer));
@@ -89,9 +108,15 @@ impl<'d> Owners<'d> {
             admin,
             #[cfg(feature = "group")]
             group,
+            #[cfg(feature = "transactions")]
+            transaction,
         } = self;
         #[cfg(feature = "group")]
         if group.has_news() {
+            return true;
+        }
+        #[cfg(feature = "transactions")]
+        if transaction.has_news() {
             return true;
         }
         cx.cluster.has_news()
@@ -109,6 +134,8 @@ impl<'d> Owners<'d> {
             admin,
             #[cfg(feature = "group")]
             group,
+            #[cfg(feature = "transactions")]
+            transaction,
         } = self;
         if let Some(event) = cx.cluster.poll_event() {
             return Some(event);
@@ -121,6 +148,11 @@ impl<'d> Owners<'d> {
         }
         #[cfg(feature = "key-order")]
         if let Some(event) = producer.poll_drained(&cx.cluster) {
+            return Some(event);
+        }
+        // After the records of a transaction.
+        #[cfg(feature = "transactions")]
+        if let Some(event) = transaction.poll_event() {
             return Some(event);
         }
         if let Some(event) = consumer.poll_event(&cx.cluster) {
@@ -155,6 +187,8 @@ impl<'d> Owners<'d> {
             Owner::Consumer => Memo::Consumer(self.consumer.begin(cx, from)),
             #[cfg(feature = "group")]
             Owner::Group => Memo::Group(self.group.begin(from)),
+            #[cfg(feature = "transactions")]
+            Owner::Transaction => Memo::Transaction(self.transaction.begin_response(from)),
             Owner::Admin => Memo::Admin(self.admin.begin(cx, from)),
         }
     }
@@ -194,6 +228,12 @@ impl<'d> Owners<'d> {
                 group.item(cx, consumer, (from, memo), got, make_room);
                 None
             }
+            #[cfg(feature = "transactions")]
+            Memo::Transaction(memo) => {
+                let Self { producer, transaction, .. } = self;
+                transaction.item(cx, producer, (from, memo), got);
+                None
+            }
             Memo::Admin(memo) => self.admin.item(cx, from, memo, got),
         }
     }
@@ -220,6 +260,12 @@ impl<'d> Owners<'d> {
                 self.group.done(cx, from, memo);
                 None
             }
+            #[cfg(feature = "transactions")]
+            Memo::Transaction(memo) => {
+                let Self { producer, transaction, .. } = self;
+                transaction.done(cx, producer, from, memo);
+                None
+            }
             Memo::Admin(memo) => self.admin.done(cx, from, memo),
         }
     }
@@ -234,6 +280,11 @@ impl<'d> Owners<'d> {
             Owner::Consumer => self.consumer.lost(cx, lost, error),
             #[cfg(feature = "group")]
             Owner::Group => self.group.lost(cx, lost, error),
+            #[cfg(feature = "transactions")]
+            Owner::Transaction => {
+                let Self { producer, transaction, .. } = self;
+                transaction.lost(cx, producer, lost, error);
+            }
             Owner::Admin => self.admin.lost(cx, lost, error),
         }
     }

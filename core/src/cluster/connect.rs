@@ -500,8 +500,8 @@ impl<'d> Cx<'d> {
             return false;
         }
         let Peer::Node(id) = conn.peer else { return true };
-        #[cfg(feature = "group")]
-        if conn.role == Role::Group {
+        #[cfg(any(feature = "group", feature = "transactions"))]
+        if conn.role == Role::Coordinator {
             return false;
         }
         let leads = self

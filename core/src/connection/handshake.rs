@@ -46,6 +46,9 @@ pub(crate) struct HandshakeMemo {
     /// The highest ApiVersions version that the broker names.
     pub(crate) max: i16,
     pub(crate) ranges: u16,
+    /// The epoch of the cluster's features, and the level of `transaction.version`.
+    #[cfg(feature = "transactions")]
+    pub(crate) features: (Option<i64>, i16),
     /// The peer belongs to another cluster.
     pub(crate) foreign: bool,
     /// What the mechanism made of the broker's message.
@@ -91,6 +94,12 @@ impl Conn {
                 if memo.error == ErrorCode::NONE {
                     self.versions.offer(api, min, max);
                 }
+            }
+            #[cfg(feature = "transactions")]
+            Some(api_versions::Item::FinalizedEpoch { epoch }) => memo.features.0 = Some(epoch),
+            #[cfg(feature = "transactions")]
+            Some(api_versions::Item::Finalized { name: "transaction.version", max, .. }) => {
+                memo.features.1 = max;
             }
             _ => {}
         }

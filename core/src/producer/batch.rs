@@ -263,7 +263,10 @@ impl<'d> Producer<'d> {
         b.stage = Stage::Done;
         match result {
             Ok(offset) => b.base = offset.unwrap_or(-1),
-            Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
+            Err((error, maybe)) => {
+                (b.error, b.maybe_written) = (Some(error), maybe);
+                self.txn.fail(error, b.sequence >= 0);
+            }
         }
         b.next = Link::NONE;
         if CULPRITS && b.blamed.or(false) {

@@ -76,6 +76,10 @@ impl<'d> Producer<'d> {
     /// in the log then.
     pub(super) fn may_resend(&self, settings: &Settings<'_>, batch: usize) -> bool {
         let b = &self.batches[batch];
+        if self.txn.is_on() {
+            // Others would be numbered anew, which takes another epoch.
+            return false;
+        }
         #[cfg(feature = "pack")]
         if codec_of(b) != 0 {
             return false;

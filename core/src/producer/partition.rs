@@ -81,7 +81,7 @@ impl<'d> Producer<'d> {
     pub(super) fn idle_entry(&self, cluster: &Cluster<'d>) -> Option<usize> {
         let mut link = self.first_of(Place::Idle).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
-            if !cluster.table[part].used_by(CONSUMER) {
+            if !cluster.table[part].used_by(CONSUMER) && !self.is_kept(part) {
                 return Some(part);
             }
             link = self.places.next(part);
@@ -121,7 +121,8 @@ impl<'d> Producer<'d> {
 
     /// Returns whether nothing of a topic waits to be sent or acknowledged.
     pub(crate) fn may_forget(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
-        cluster.table.of_topic(slot).all(|part| self.queues[part].head.is_none())
+        let unused = |part: usize| self.queues[part].head.is_none() && !self.is_kept(part);
+        cluster.table.of_topic(slot).all(unused)
     }
 
     /// Forgets a topic, and its sequences with it.

@@ -89,6 +89,7 @@ impl<'d> Producer<'d> {
     /// Makes a batch part of a request.
     fn depart(&mut self, cx: &mut Cx<'d>, batch: usize, request: i32) {
         self.seal(&mut cx.net, batch);
+        self.txn.depart();
         let b = &mut self.batches[batch];
         b.stage = Stage::Sent;
         b.out_of_sequence &= guard!("a refusal is of one try", false => true);
@@ -104,7 +105,7 @@ impl<'d> Producer<'d> {
 
     /// Makes a request with the batches that were picked; `None` when that is not possible now.
     fn draft(&mut self, cx: &mut Cx<'d>, conn: usize, picked: &Picked) -> Option<Draft> {
-        let cap = if picked.ids { i16::MAX } else { BY_NAME };
+        let cap = if picked.ids { i16::MAX } else { BY_NAME }.min(self.txn.cap());
         let mut draft = cx.net.open(conn, cx.now, Kind::Produce, cap);
         if let Some(written) = &mut draft
             && self.write_request(cx, written, picked).is_err()
@@ -247,9 +248,9 @@ impl<'d> Producer<'d> {
         let timeout = cx.settings.request_timeout.millis();
         let acks = cx.settings.acks.code();
         let topics = picked.topics;
-        cx.net.write(draft, &mut |w, version| {
-            produce::begin(w, version, None, acks, timeout, topics)
-        })?;
+        let (net, settings) = (&mut cx.net, &cx.settings);
+        let id = self.txn.id(settings);
+        net.write(draft, &mut |w, version| produce::begin(w, version, id, acks, timeout, topics))?;
         let mut link = picked.first;
         let mut current = None;
         while let Some(batch) = link.get() {
@@ -288,6 +289,8 @@ impl<'d> Producer<'d> {
             return;
         }
         let (part, slot) = (b.part as usize, usize::from(b.to.topic.index));
+        let restarts = self.is_of_other_epoch(&self.queues[part]);
+        let b = &mut self.batches[batch];
         if !idempotent {
             (b.epoch, b.sequence) = (-1, -1);
             b.producer_id.set(-1);
@@ -296,7 +299,7 @@ impl<'d> Producer<'d> {
             // A known sequence of 0 has wrapped.
             let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.marks.has(Marks::KNOWN);
             let mark = self.producer_id as i32;
-            if unknown || p.id_mark != mark {
+            if unknown || restarts || p.id_mark != mark {
                 let same = (p.id_mark, p.epoch) == (mark, self.epoch);
                 p.marks.keep(Marks::KNOWN, same);
                 (p.id_mark, p.epoch) = (mark, self.epoch);
@@ -321,7 +324,7 @@ impl<'d> Producer<'d> {
             count: b.count,
             base_timestamp: b.base,
             max_timestamp: b.max_timestamp,
-            transactional: false,
+            transactional: self.txn.is_on(),
             #[cfg(feature = "pack")]
             codec: codec_of(b),
             #[cfg(not(feature = "pack"))]

@@ -240,7 +240,7 @@ impl<'d> Producer<'d> {
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
             | ErrorCode::UNKNOWN_PRODUCER_ID
             | ErrorCode::INVALID_PRODUCER_EPOCH
-                if idempotent =>
+                if idempotent && !(self.txn.is_on() && (is_head || code_ends(memo.error))) =>
             {
                 // Expected after a batch that is sent again; at the head the sequence is broken.
                 self.again(batch);
@@ -359,12 +359,18 @@ impl<'d> Producer<'d> {
         code: ErrorCode,
         maybe_written: bool,
     ) {
-        if self.idempotent() && self.batches[batch].sequence >= 0 {
+        let sequenced = self.idempotent() && !self.txn.is_on();
+        if sequenced && self.batches[batch].sequence >= 0 {
             self.queues[part].marks.add(Marks::BROKEN, true);
         }
         let result = Err((Error::Broker(code), maybe_written));
         self.finish(&mut net.blocks, part, batch, result);
     }
+}
+
+/// Returns whether a code says that a transaction has ended, or belongs to another producer.
+const fn code_ends(code: ErrorCode) -> bool {
+    !matches!(code, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
 }
 
 /// Returns whether a broker may return this code for a batch that is in its log: waiting for

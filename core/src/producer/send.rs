@@ -136,6 +136,10 @@ impl<'d> Producer<'d> {
         }
         #[cfg(feature = "pack")]
         self.refuse_zstd(cx, (lane, conn));
+        if let Some(fault) = self.lacks_protocol(&cx.net, conn) {
+            self.refuse(cx, lane, Error::Peer(fault), |_, _, _| true);
+            return Turn::Done(Tick::NEVER);
+        }
         while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
             if !cx.net.takes_requests(conn, cx.now) {
                 let until = cx.net.conns[conn].throttled_until;
@@ -302,6 +306,9 @@ impl<'d> Producer<'d> {
     pub(super) fn next_batch(&mut self, cx: &Cx<'d>, part: usize) -> Next {
         let idempotent = self.idempotent();
         let Some(batch) = self.first_waiting(part) else { return Next::Blocked };
+        if self.awaits_transaction(part) {
+            return Next::Hold;
+        }
         if self.begin_epoch(part, batch) {
             return Next::Blocked;
         }
@@ -310,13 +317,12 @@ impl<'d> Producer<'d> {
         // Another leader may have lost what the previous one knew (an unclean election).
         let same =
             guard!("another leader's first batch alone", entry.epoch == p.sent_epoch => true);
+        let known = p.marks.has(Marks::KNOWN) && !self.is_of_other_epoch(p);
         let most = match cx.settings.acks {
             Acks::None => u8::MAX,
             // A leader that does not know this producer accepts any sequence as the first: the
             // second batch must not overtake the first one.
-            _ if idempotent
-                && guard!("first batch alone", p.marks.has(Marks::KNOWN) && same => true) =>
-            {
+            _ if idempotent && guard!("first batch alone", known && same => true) => {
                 PRODUCE_IN_FLIGHT as u8
             }
             _ => 1,

@@ -5,6 +5,10 @@ use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::PRODUCE;
 
+/// From this version on a broker adds partitions to the transaction itself (KIP-890): for clusters
+/// of transaction version 2 alone.
+pub const ADDS: i16 = 12;
+
 fn flexible(version: i16) -> bool {
     version >= const { API.first_flexible() }
 }

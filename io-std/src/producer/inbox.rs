@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use kavka_core::Error as Core;
 use kavka_core::record::Record;
 
+use super::Turn;
 use super::chunk::{self, Chunk, Delivered, Failure};
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
@@ -64,6 +66,8 @@ struct State {
     requested: Vec<Setter<ProducerMetrics>>,
     /// The earliest deadline that the background thread does not know yet.
     until: Option<u64>,
+    /// A transaction is open.
+    transaction: bool,
 }
 
 /// Where a record goes, and the time that it has, if that is its own.
@@ -140,6 +144,8 @@ pub(super) enum Item {
     },
     /// Everything before it is to be acknowledged or failed, and the thread to end.
     Close,
+    /// A transaction begins or ends, or gets offsets.
+    Turn(Turn),
     Know {
         topic: u32,
         report: Setter<Freshness>,
@@ -171,6 +177,7 @@ impl Inbox {
             close: None,
             requested: Vec::new(),
             until: None,
+            transaction: false,
         };
         Self {
             state: Mutex::new(state),
@@ -328,6 +335,21 @@ impl Inbox {
         if wake {
             self.wake();
         }
+    }
+
+    /// Begins a transaction, unless one is open.
+    pub(super) fn begin_transaction(&self) -> bool {
+        if core::mem::replace(&mut lock(&self.state).transaction, true) {
+            return false;
+        }
+        self.submit(|_| Item::Turn(Turn::Begin));
+        true
+    }
+
+    /// Ends the open transaction.
+    pub(super) fn end_transaction(&self, end: Item) {
+        self.submit(|_| end);
+        lock(&self.state).transaction = false;
     }
 
     /// Requests metrics, ahead of the records.
@@ -586,6 +608,9 @@ const FAILURES: usize = 64;
 impl Failures {
     pub(super) fn add(&mut self, failure: Arc<Failure>) {
         use std::sync::atomic::Ordering;
+        if failure.error.kind() == ErrorKind::Kafka(Core::Aborted) {
+            return; // the end of its transaction is reported
+        }
         if self.list.len() >= FAILURES
             && let Some(last) = self.list.back()
         {

@@ -2,6 +2,7 @@
 
 mod late;
 mod stuck;
+mod transactions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,8 @@ use crate::pending::{Setter, lock};
 use crate::reasons::Reasons;
 use crate::worker::wall_clock;
 use stuck::Stuck;
+pub(super) use transactions::Turn;
+use transactions::Turns;
 
 pub(super) fn run(
     config: &Config,
@@ -104,6 +107,7 @@ struct Run<'a> {
     close: Option<Close>,
     settled: bool,
     questions: Vec<Expected>,
+    turns: Turns,
     failures: Failures,
     refusals: Refusals,
     /// Records that the machine took, and whose outcome it reported.
@@ -189,6 +193,7 @@ impl<'a> Run<'a> {
             close: None,
             settled: false,
             questions: Vec::new(),
+            turns: Turns::default(),
             failures: Failures::default(),
             refusals: Refusals::default(),
             handed: 0,
@@ -206,7 +211,7 @@ impl<'a> Run<'a> {
     /// Hands over as much as the machine takes.
     fn work(&mut self, driver: &mut Driver<'_>, now: Instant) {
         self.retry_parked(driver, now);
-        while !self.full {
+        while !self.full && !self.is_held(driver, now) {
             if self.current.is_some() {
                 self.hand_over(driver, now);
                 continue;
@@ -215,7 +220,7 @@ impl<'a> Run<'a> {
                 None => break,
                 Some(Item::Chunk(chunk)) => self.begin(chunk),
                 Some(Item::Flush { done }) => self.flush(Some(done)),
-                Some(Item::Close) => self.flush(None),
+                Some(item @ (Item::Turn(_) | Item::Close)) => self.take_turn(driver, now, item),
                 Some(Item::Know { topic, report }) => {
                     let until = now + self.config.topic_timeout;
                     self.open_topic(driver, topic);
@@ -536,6 +541,7 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, from: &Place, name: &str, error: Error) {
         self.counts.refused(name);
+        self.turns.note(&error);
         let failure = Failure::new(error, 1);
         self.failures.add(failure.clone());
         self.batches.report(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
@@ -564,7 +570,7 @@ impl<'a> Run<'a> {
 
     /// How long the thread may sleep: not at all when there is something to take.
     fn sleep(&mut self, driver: &mut Driver<'_>) -> Option<Duration> {
-        if self.full {
+        if self.full || self.turns.holds() {
             return self.patience(driver); // more would not help
         }
         if !self.work.is_empty() {
@@ -648,6 +654,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 _ => {
+                    self.transaction_event(&event);
                     let ended = matches!(event, Event::Disconnected { .. });
                     self.counts.disconnects += u64::from(ended);
                     self.topic_event(&event, commands, now);

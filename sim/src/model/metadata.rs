@@ -40,8 +40,10 @@ impl Cluster {
         body.api_keys.extend(more.map(api_version));
         body.error_code = ctx.injected().unwrap_or(code::NONE);
         if ctx.version >= 3 {
-            body.finalized_features = features(profile);
-            body.finalized_features_epoch = if profile.zookeeper() { 0 } else { 42 };
+            let transactions = self.options.transactions.as_ref().map_or(2, |at| at.version);
+            body.finalized_features = features(profile, transactions);
+            body.finalized_features_epoch =
+                if profile.zookeeper() { 0 } else { self.features_epoch };
         }
         let mut response = ctx.respond(ResponseKind::ApiVersions(body));
         response.version = ctx.version.min(4); // v5 changes the request only
@@ -175,11 +177,11 @@ fn api_version((api, min, max): (ApiKey, i16, i16)) -> ApiVersion {
     ApiVersion::default().with_api_key(api as i16).with_min_version(min).with_max_version(max)
 }
 
-fn features(profile: Profile) -> Vec<FinalizedFeatureKey> {
+fn features(profile: Profile, transactions: i16) -> Vec<FinalizedFeatureKey> {
     let of: &[(&'static str, i16)] = match profile {
         Profile::V4_4 => &[
             ("group.version", 1),
-            ("transaction.version", 2),
+            ("transaction.version", transactions),
             ("share.version", 2),
             ("streams.version", 1),
             ("eligible.leader.replicas.version", 1),

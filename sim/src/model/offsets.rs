@@ -113,7 +113,7 @@ impl Cluster {
         }
     }
 
-    /// Returns a fresh id for every request, as there are no transactions; a given id is ignored
+    /// Returns a fresh id for every request without a transactional id, where a given one is ignored
     /// (`TransactionCoordinator.handleInitProducerId`).
     pub(super) fn init_producer_id(&mut self, ctx: &Ctx, request: &InitProducerIdRequest) -> Reply {
         let mut body = InitProducerIdResponse::default().with_throttle_time_ms(ctx.throttle());
@@ -121,8 +121,13 @@ impl Cluster {
         body.producer_epoch = -1;
         if let Some(code) = ctx.injected() {
             body.error_code = code;
-        } else if request.transactional_id.is_some() {
-            body.error_code = code::INVALID_REQUEST;
+        } else if let Some(id) = &request.transactional_id {
+            match self.init_transactions(ctx, &id.0.clone(), request) {
+                Ok((id, epoch)) => {
+                    (body.producer_id, body.producer_epoch) = (ProducerId(id), epoch);
+                }
+                Err(code) => body.error_code = code,
+            }
         } else {
             self.next_producer_id += 1;
             body.producer_id = ProducerId(self.next_producer_id);

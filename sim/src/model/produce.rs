@@ -76,7 +76,8 @@ impl Cluster {
                 TopicRef::Name(topic.name.0)
             };
             for data in &topic.partition_data {
-                let mut outcome = self.append(ctx, &place, data, request.acks);
+                let id = request.transactional_id.as_ref().map(|id| &id.0);
+                let mut outcome = self.append(ctx, (&place, id), data, request.acks);
                 if let Some(mut wait) = outcome.wait.take() {
                     wait.place = (body.responses.len(), reported.partition_responses.len());
                     waits.push(wait);
@@ -185,7 +186,7 @@ impl Cluster {
     fn append(
         &mut self,
         ctx: &Ctx,
-        topic: &TopicRef,
+        (topic, id): (&TopicRef, Option<&StrBytes>),
         data: &PartitionProduceData,
         acks: i16,
     ) -> Outcome {
@@ -222,6 +223,13 @@ impl Cluster {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
+        let seen = self.view(ctx.broker).topic(topic).map(|seen| seen.id);
+        let at = usize::try_from(data.index).unwrap_or(usize::MAX);
+        let led = self.locate(ctx.broker, topic, data.index, -1).is_ok();
+        let place = seen.filter(|_| led).map(|id| (id, at));
+        if let Err(code) = self.admit(ctx, id, &header, place) {
+            return failed(Denied::plain(code), Some("not in the transaction"));
+        }
         let old = self.old_format(ctx.broker, topic);
         let (id, state) = match self.locate_mut(ctx.broker, topic, data.index) {
             Ok(found) => found,

@@ -1,6 +1,6 @@
 //! What the brokers of a script return by themselves.
 
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey};
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -102,6 +102,8 @@ pub struct World {
     pub extra: Vec<(ApiKey, i16, i16)>,
     /// Node id of the coordinator of groups; `None`: brokers have none of their APIs.
     pub coordinator: Option<i32>,
+    /// The level of `transaction.version`, where the coordinator has transactions.
+    pub transactions: Option<i16>,
     /// What brokers want of a login.
     pub sasl: Option<Sasl>,
     /// Whether brokers list the APIs of logins, as real ones do, also where they want none.
@@ -132,6 +134,7 @@ impl World {
             offers: Vec::new(),
             extra: Vec::new(),
             coordinator: None,
+            transactions: None,
             sasl: None,
             lists_logins: false,
         }
@@ -150,6 +153,13 @@ impl World {
     #[must_use]
     pub fn coordinator(mut self, node: i32) -> Self {
         self.coordinator = Some(node);
+        self
+    }
+
+    /// Lets a broker coordinate transactions, at this level of `transaction.version`.
+    #[must_use]
+    pub fn transactions(mut self, node: i32, version: i16) -> Self {
+        (self.coordinator, self.transactions) = (Some(node), Some(version));
         self
     }
 
@@ -313,8 +323,27 @@ impl World {
             let range = ApiVersion::default().with_api_key(*api as i16).with_min_version(*min);
             range.with_max_version(cap.map_or(*max, |(_, cap)| *cap))
         }));
+        let of_transactions = profile
+            .transaction_ranges()
+            .iter()
+            .filter(|(api, ..)| self.transactions.is_some() && *api != ApiKey::FindCoordinator);
+        let ranges = ranges.chain(of_transactions.map(|(api, min, max)| {
+            let cap = self.at_most.iter().find(|(of, _)| of == api);
+            let range = ApiVersion::default().with_api_key(*api as i16).with_min_version(*min);
+            range.with_max_version(cap.map_or(*max, |(_, cap)| *cap.min(max)))
+        }));
         let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
-        ApiVersionsResponse::default().with_api_keys(ranges.collect())
+        let mut body = ApiVersionsResponse::default().with_api_keys(ranges.collect());
+        if let Some(level) = self.transactions {
+            body.finalized_features_epoch = 7;
+            body.finalized_features.push(
+                FinalizedFeatureKey::default()
+                    .with_name(StrBytes::from_static_str("transaction.version"))
+                    .with_max_version_level(level)
+                    .with_min_version_level(level),
+            );
+        }
+        body
     }
 
     /// Returns the coordinator of a group.

@@ -49,6 +49,10 @@ fn a_huge_count_is_only_a_number() {
         ("OffsetFetch", 1, "7fffffff"),
         ("OffsetFetch", 8, "00000000ffffffff07"),
         ("OffsetFetch", 8, "00000000020267ffffffff07"),
+        ("AddPartitionsToTxn", 0, "000000007fffffff"),
+        ("AddPartitionsToTxn", 3, "00000000ffffffff07"),
+        ("TxnOffsetCommit", 0, "000000007fffffff"),
+        ("TxnOffsetCommit", 3, "00000000ffffffff07"),
     ] {
         match whole(api, version, hex) {
             Ok(outcome) => {
@@ -277,6 +281,10 @@ fn noise_does_no_harm() {
         ("OffsetFetch", 1..=10),
         ("SaslHandshake", 1..=1),
         ("SaslAuthenticate", 0..=2),
+        ("AddPartitionsToTxn", 0..=3),
+        ("AddOffsetsToTxn", 0..=4),
+        ("TxnOffsetCommit", 0..=5),
+        ("EndTxn", 0..=5),
     ];
     let mut seed = 1_u64;
     for (api, versions) in apis {

@@ -103,6 +103,10 @@ pub(crate) fn decode(
         }
         "OffsetCommit" => run::<wire::offset_commit::Response>(version, bytes, feed),
         "OffsetFetch" => run::<wire::offset_fetch::Response>(version, bytes, feed),
+        "AddPartitionsToTxn" => run::<wire::add_partitions_to_txn::Response>(version, bytes, feed),
+        "AddOffsetsToTxn" => run::<wire::add_offsets_to_txn::Response>(version, bytes, feed),
+        "TxnOffsetCommit" => run::<wire::txn_offset_commit::Response>(version, bytes, feed),
+        "EndTxn" => run::<wire::end_txn::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }

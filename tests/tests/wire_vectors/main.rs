@@ -6,6 +6,7 @@ mod group_admin;
 mod groups;
 mod requests;
 mod sasl;
+mod transactions;
 mod typed;
 mod vectors;
 mod walk;

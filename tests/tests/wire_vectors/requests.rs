@@ -5,13 +5,14 @@ use serde_json::Value;
 
 use crate::group_admin;
 use crate::sasl;
+use crate::transactions;
 use crate::vectors::{Vector, unhex};
 
-type Encoded = Result<(), Cannot>;
+pub(crate) type Encoded = Result<(), Cannot>;
 
 /// Why our encoders cannot write a request, on purpose.
 #[derive(Debug)]
-struct Cannot(&'static str);
+pub(crate) struct Cannot(&'static str);
 
 impl From<Full> for Cannot {
     fn from(_: Full) -> Self {
@@ -68,6 +69,12 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::CONSUMER_GROUP_HEARTBEAT => heartbeat(version, body, out),
         ApiKey::OFFSET_COMMIT => offset_commit(version, body, out),
         ApiKey::OFFSET_FETCH => offset_fetch(version, body, out),
+        ApiKey::ADD_PARTITIONS_TO_TXN => {
+            transactions::write_add_partitions_to_txn(version, body, out)
+        }
+        ApiKey::ADD_OFFSETS_TO_TXN => transactions::write_add_offsets_to_txn(version, body, out),
+        ApiKey::TXN_OFFSET_COMMIT => transactions::write_txn_offset_commit(version, body, out),
+        ApiKey::END_TXN => transactions::write_end_txn(version, body, out),
         key => panic!("{key:?} is not of this test"),
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::group_admin;
 use crate::groups;
 use crate::sasl;
+use crate::transactions;
 use crate::vectors::Vector;
 use crate::walk::uuid;
 
@@ -103,6 +104,17 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "OffsetFetch" => each::<wire::offset_fetch::Response>(vector, |to, item| {
             groups::offset_fetch(to, vector.version, item);
         }),
+        "AddPartitionsToTxn" => each::<wire::add_partitions_to_txn::Response>(
+            vector,
+            transactions::add_partitions_to_txn,
+        ),
+        "AddOffsetsToTxn" => {
+            each::<wire::add_offsets_to_txn::Response>(vector, transactions::add_offsets_to_txn)
+        }
+        "TxnOffsetCommit" => {
+            each::<wire::txn_offset_commit::Response>(vector, transactions::txn_offset_commit)
+        }
+        "EndTxn" => each::<wire::end_txn::Response>(vector, transactions::end_txn),
         api => panic!("{api} is not of this test"),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         include_str!("../../data/vectors/wire_recorded.jsonl"),
         include_str!("../../data/vectors/group_admin.jsonl"),
         include_str!("../../data/vectors/sasl.jsonl"),
+        include_str!("../../data/vectors/transactions.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
@@ -75,6 +76,10 @@ impl Vector {
             "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
             "OffsetCommit" => ApiKey::OFFSET_COMMIT,
             "OffsetFetch" => ApiKey::OFFSET_FETCH,
+            "AddPartitionsToTxn" => ApiKey::ADD_PARTITIONS_TO_TXN,
+            "AddOffsetsToTxn" => ApiKey::ADD_OFFSETS_TO_TXN,
+            "TxnOffsetCommit" => ApiKey::TXN_OFFSET_COMMIT,
+            "EndTxn" => ApiKey::END_TXN,
             api => panic!("{api} is not of this test"),
         }
     }

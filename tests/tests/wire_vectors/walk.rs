@@ -30,6 +30,10 @@ fn schema(api: &str) -> &'static Schema {
         "ConsumerGroupHeartbeat" => &wire::consumer_group_heartbeat::SCHEMA,
         "OffsetCommit" => &wire::offset_commit::SCHEMA,
         "OffsetFetch" => &wire::offset_fetch::SCHEMA,
+        "AddPartitionsToTxn" => &wire::add_partitions_to_txn::SCHEMA,
+        "AddOffsetsToTxn" => &wire::add_offsets_to_txn::SCHEMA,
+        "TxnOffsetCommit" => &wire::txn_offset_commit::SCHEMA,
+        "EndTxn" => &wire::end_txn::SCHEMA,
         api => panic!("{api} is not of this test"),
     }
 }

@@ -121,6 +121,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::Unresponsive { .. }
             | Event::Moved { .. }
             | Event::GroupTrouble { .. }
+            | Event::TransactionTrouble { .. }
             | Event::CommitFailed { .. }
             | Event::Drained { settled: false, .. }
             | Event::PartitionFailed { .. }
@@ -236,7 +237,9 @@ pub(super) fn describe(event: &Event) -> String {
             format!("{}: lost to another member of the group", at(topic, partition))
         }
         Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
-        Event::GroupTrouble { error } | Event::CommitFailed { error } => failure::describe(error),
+        Event::GroupTrouble { error }
+        | Event::TransactionTrouble { error }
+        | Event::CommitFailed { error } => failure::describe(error),
         Event::Positioned { topic, partition, offset } => {
             format!("{}: reading begins at offset {offset}", at(topic, partition))
         }

@@ -20,7 +20,10 @@ impl Cluster {
         let mut body = FindCoordinatorResponse::default().with_throttle_time_ms(ctx.throttle());
         let found = |key: &StrBytes| match (ctx.injected(), request.key_type) {
             (Some(code), _) => Err(code),
-            (None, 0) => self.endpoint_of(ctx, key),
+            (None, 0) => self.endpoint_of(ctx, self.coordinator(key)),
+            (None, 1) if self.options.transactions.is_some() => {
+                self.endpoint_of(ctx, self.transaction_coordinator(key))
+            }
             _ => Err(code::INVALID_REQUEST),
         };
         if ctx.version < SEVERAL {
@@ -46,9 +49,9 @@ impl Cluster {
         Reply::Now(ctx.respond(ResponseKind::FindCoordinator(body)))
     }
 
-    /// The address of a group's coordinator as a broker knows it.
-    fn endpoint_of(&self, ctx: &Ctx, group: &StrBytes) -> Result<&Endpoint, i16> {
-        let id = self.coordinator(group).ok_or(code::COORDINATOR_NOT_AVAILABLE)?;
+    /// The address of a coordinator as a broker knows it.
+    fn endpoint_of(&self, ctx: &Ctx, coordinator: Option<i32>) -> Result<&Endpoint, i16> {
+        let id = coordinator.ok_or(code::COORDINATOR_NOT_AVAILABLE)?;
         self.view(ctx.broker).endpoint(id).ok_or(code::COORDINATOR_NOT_AVAILABLE)
     }
 
@@ -64,6 +67,15 @@ impl Cluster {
     }
 
     /// Whether the broker serves the group, or with which code it refuses.
+    pub(in crate::model) fn coordinates_group(
+        &mut self,
+        ctx: &Ctx,
+        group: &StrBytes,
+    ) -> Result<(), i16> {
+        self.coordinates(ctx, group)
+    }
+
+    /// The same, within groups.
     pub(super) fn coordinates(&mut self, ctx: &Ctx, group: &StrBytes) -> Result<(), i16> {
         if let Some(code) = ctx.injected() {
             return Err(code);

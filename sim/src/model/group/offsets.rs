@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::code;
 use crate::image::TopicRef;
+use crate::model::txn::Pending;
 use crate::model::{Cluster, Ctx, Reply};
 
 /// First version that members of KIP-848 use: it knows their epochs.
@@ -62,6 +63,19 @@ impl Cluster {
             body.topics.push(reported);
         }
         Reply::Now(ctx.respond(ResponseKind::OffsetCommit(body)))
+    }
+
+    /// Returns the epoch of a group's member.
+    pub(in crate::model) fn member_epoch(&self, group: &StrBytes, id: &StrBytes) -> Option<i32> {
+        Some(self.groups.get(group)?.members.get(id)?.epoch)
+    }
+
+    /// Commits an offset of a transaction.
+    pub(in crate::model) fn settle_offset(&mut self, group: &StrBytes, pending: Pending) {
+        let Pending { place, offset, epoch, metadata } = pending;
+        let committed = Committed { offset, epoch, metadata, at: self.now };
+        self.groups.entry(group.clone()).or_default().offsets.insert(place, committed);
+        self.note_commit(group, place, offset);
     }
 
     fn may_commit(&mut self, ctx: &Ctx, request: &OffsetCommitRequest) -> Result<(), i16> {

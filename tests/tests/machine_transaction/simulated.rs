@@ -1,0 +1,1 @@
+//! Whole transactions in simulated clusters: what is in the logs at the end.
