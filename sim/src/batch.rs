@@ -281,34 +281,6 @@ pub fn records(batch: &Bytes) -> Option<Vec<Record>> {
     Some(found)
 }
 
-/// Returns a control batch: the end of a producer's transaction (`EndTransactionMarker`).
-#[must_use]
-pub fn marker((producer_id, epoch): (i64, i16), commits: bool, timestamp: i64) -> Bytes {
-    // Attributes, deltas of timestamp and offset; key: version and type; value: version and the
-    // coordinator's epoch; no headers. Lengths are zig-zag varints.
-    let mut record = vec![0, 0, 0, 8, 0, 0, 0, u8::from(commits), 12, 0, 0, 0, 0, 0, 0, 0];
-    record.insert(0, u8::try_from(record.len() * 2).unwrap_or(0));
-    let mut bytes = Vec::with_capacity(HEADER + record.len());
-    bytes.extend(0_i64.to_be_bytes());
-    let size = HEADER + record.len() - 12;
-    bytes.extend(i32::try_from(size).unwrap_or(0).to_be_bytes());
-    bytes.extend((-1_i32).to_be_bytes());
-    bytes.push(2);
-    bytes.extend([0; 4]);
-    bytes.extend(0x30_i16.to_be_bytes());
-    bytes.extend(0_i32.to_be_bytes());
-    bytes.extend(timestamp.to_be_bytes());
-    bytes.extend(timestamp.to_be_bytes());
-    bytes.extend(producer_id.to_be_bytes());
-    bytes.extend(epoch.to_be_bytes());
-    bytes.extend((-1_i32).to_be_bytes());
-    bytes.extend(1_i32.to_be_bytes());
-    bytes.extend(record);
-    let crc = crc32c::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    Bytes::from(bytes)
-}
-
 /// Returns `batch` with the offset and leader epoch that a broker writes; the CRC covers neither.
 #[must_use]
 pub fn stamp(batch: &[u8], base_offset: i64, leader_epoch: i32) -> Bytes {

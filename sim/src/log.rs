@@ -125,45 +125,32 @@ impl Log {
         if let Some(offset) = self.check_sequence(header, strict)? {
             return Ok(Appended::Duplicate(offset));
         }
-        let base = self.end;
-        let last = base + i64::from(header.last_offset_delta);
-        let bytes = batch::stamp(bytes, base, epoch);
-        let old = old.filter(|(_, until)| base < *until);
+        let bytes = batch::stamp(bytes, self.end, epoch);
+        let old = old.filter(|(_, until)| self.end < *until);
         let converted = old.and_then(|(magic, _)| old::converted(&bytes, magic));
         let served = converted.unwrap_or_else(|| bytes.clone());
-        let position = self.position;
-        self.position += served.len() as u64;
-        self.transactions.note(header, &bytes, base);
-        self.batches.push_back(Stored {
-            base,
-            last,
-            max_timestamp: header.max_timestamp,
-            position,
-            bytes,
-            served,
-        });
-        self.end = last + 1;
-        self.remember(header, base);
-        Ok(Appended::New(base))
+        Ok(Appended::New(self.store(header, bytes, served)))
     }
 
     /// Stores the end of a transaction (`appendEndTxnMarker`): its epoch counts from then on.
     pub(crate) fn append_marker(&mut self, marker: &Bytes, epoch: i32) {
         let Some(header) = Header::read(marker) else { return };
+        let bytes = batch::stamp(marker, self.end, epoch);
+        self.store(&header, bytes.clone(), bytes);
+    }
+
+    /// Stores a batch at the end, and what consumers get of it; returns its offset.
+    fn store(&mut self, header: &Header, bytes: Bytes, served: Bytes) -> i64 {
         let base = self.end;
-        let bytes = batch::stamp(marker, base, epoch);
+        let last = base + i64::from(header.last_offset_delta);
         let position = self.position;
-        self.position += bytes.len() as u64;
-        self.batches.push_back(Stored {
-            base,
-            last: base,
-            max_timestamp: header.max_timestamp,
-            position,
-            served: bytes.clone(),
-            bytes,
-        });
-        self.end = base + 1;
-        self.remember(&header, base);
+        self.position += served.len() as u64;
+        self.transactions.note(header, &bytes, base);
+        let max_timestamp = header.max_timestamp;
+        self.batches.push_back(Stored { base, last, max_timestamp, position, bytes, served });
+        self.end = last + 1;
+        self.remember(header, base);
+        base
     }
 
     /// Lets consumers get the last batch as these bytes.
