@@ -15,6 +15,7 @@ use std::sync::Arc;
 use kavka_core::Start;
 
 pub use chunk::{Chunk, ChunkBatch, Received};
+pub use group::MemberId;
 use run::Wanted;
 use shared::{Requested, Shared, What};
 

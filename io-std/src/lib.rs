@@ -65,7 +65,7 @@ pub use admin::{
 };
 pub use compression::Compression;
 pub use config::Config;
-pub use consumer::{Chunk, ChunkBatch, Consumer, Received};
+pub use consumer::{Chunk, ChunkBatch, Consumer, MemberId, Received};
 pub use driver::{Driver, Mode};
 pub use error::{Error, ErrorKind, ProduceError};
 pub use event::{Event, Events, Freshness};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::{
-    BatchHeader, Damage, HEADER_LEN, Headers, Malformed, Records, check_records,
+    BatchHeader, Damage, HEADER_LEN, Headers, Malformed, Record, RecordRef, Records, check_records,
 };
 
 use crate::codec::Decoders;
@@ -148,6 +148,15 @@ pub struct Received<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
+}
+
+impl<'a> Received<'a> {
+    /// Returns the same record to be sent again. Headers are copied unchanged.
+    #[must_use]
+    pub const fn to_record(&self) -> Record<'a> {
+        let Self { offset, timestamp, key, value, headers, .. } = *self;
+        RecordRef { offset, timestamp, key, value, headers }.to_record()
+    }
 }
 
 /// An offset to be committed.

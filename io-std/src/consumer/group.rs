@@ -7,9 +7,37 @@ use super::chunk::Commit;
 use super::run::Wanted;
 use super::shared::Requested;
 use super::{Chunk, Consumer};
+use kavka_core::Membership;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::pending::{Cell, Pending};
+
+/// What a group knows a member by, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberId {
+    /// The group.
+    pub group: String,
+    /// The member's id.
+    pub member: String,
+    /// Its epoch, or the generation of a classic group.
+    pub generation: i32,
+    /// Its instance id, if it is a static member.
+    pub instance: Option<String>,
+}
+
+impl MemberId {
+    /// Returns it in the form that a transaction takes.
+    #[must_use]
+    pub fn lent(&self) -> Membership<'_> {
+        Membership {
+            group: &self.group,
+            member: &self.member,
+            generation: self.generation,
+            instance: self.instance.as_deref(),
+        }
+    }
+}
 
 impl Consumer {
     /// Reads some topics as a member of the group of [`Config::group`] (KIP-848): the coordinator
@@ -98,6 +126,22 @@ impl Consumer {
     pub fn committed(&self, topic: &str, partition: u32) -> Pending<Option<i64>> {
         let (done, pending) = Cell::pair();
         self.shared.submit(Requested::Committed(Arc::from(topic), partition, done));
+        pending
+    }
+
+    /// Returns what the group knows this member by, for the offsets of a transaction
+    /// ([`Transaction::send_offsets`](crate::Transaction::send_offsets)); `None` while it is no
+    /// member. Events of partitions that were taken away before this are there when it returns.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the background thread has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports it"]
+    pub fn membership(&self) -> Pending<Option<MemberId>> {
+        let (done, pending) = Cell::pair();
+        self.shared.submit(Requested::Membership(done));
         pending
     }
 

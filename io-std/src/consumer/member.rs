@@ -7,6 +7,7 @@ use kavka_core::{
 };
 
 use super::chunk::Commit;
+use super::group::MemberId;
 use super::membership::Revoking;
 use super::run::Run;
 use crate::driver::{Driver, Failure};
@@ -97,6 +98,17 @@ impl Run<'_> {
         index: u32,
     ) -> Option<i64> {
         driver.committed(*self.ids.get(&(topic, index))?)
+    }
+
+    pub(super) fn membership(&self, driver: &Driver<'_>) -> Option<MemberId> {
+        let (member, generation) = driver.membership()?;
+        let instance = &self.config.group_instance;
+        Some(MemberId {
+            group: self.config.group.clone(),
+            member: member.to_owned(),
+            generation,
+            instance: Some(instance.clone()).filter(|id| !id.is_empty()),
+        })
     }
 
     /// Leaves the group; the caller waits for that.

@@ -109,6 +109,7 @@ pub(super) fn run(
                 Requested::Committed(topic, partition, done) => {
                     done.set(Ok(run.committed(&driver, topic, partition)));
                 }
+                Requested::Membership(done) => done.set(Ok(run.membership(&driver))),
                 Requested::Leave(limit, done) => run.leave(&mut driver, limit, done),
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kavka_core::{Error as Core, Misuse, Start};
 
 use super::chunk::{Chunk, Commit, Entry, Spare, Unpacked};
+use super::group::MemberId;
 use crate::codec::Decoders;
 use crate::driver;
 use crate::error::{Error, ErrorKind};
@@ -65,6 +66,7 @@ pub(super) enum Requested {
     Commit(Vec<Commit>, Setter<()>),
     Release(Arc<str>, u32, Setter<()>),
     Committed(Arc<str>, u32, Setter<Option<i64>>),
+    Membership(Setter<Option<MemberId>>),
     /// Leave the group, within this time.
     Leave(Duration, Setter<()>),
 }

@@ -10,6 +10,7 @@
 mod clusters;
 mod common;
 mod consume;
+mod copy;
 mod encryption;
 mod failure;
 mod groups;
@@ -67,6 +68,8 @@ enum Command {
     Produce(produce::Options),
     /// Print records to stdout
     Consume(consume::Options),
+    /// Copy the records of one topic to another, exactly once if wanted
+    Copy(copy::Options),
     /// List, describe or delete consumer groups, print their lag, or set where they continue
     #[command(subcommand)]
     Groups(groups::Command),
@@ -85,7 +88,7 @@ impl Command {
         match self {
             Self::Topics(command) => command.writes(),
             Self::Groups(command) => command.writes(),
-            Self::Produce(_) => true,
+            Self::Produce(_) | Self::Copy(_) => true,
             Self::Consume(options) => options.commits(),
             Self::Metadata(_) | Self::Completions { .. } => false,
         }
@@ -126,6 +129,7 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
         Command::Topics(command) => topics::run(&settings, command),
         Command::Produce(options) => produce::run(&settings, options),
         Command::Consume(options) => consume::run(&settings, options),
+        Command::Copy(options) => copy::run(&settings, &options),
         Command::Groups(command) => groups::run(&settings, command),
         Command::Metadata(options) => metadata::run(&settings, &options),
         Command::Completions { .. } => Ok(()), // above

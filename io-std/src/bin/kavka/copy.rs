@@ -1,0 +1,327 @@
+//! `kavka copy`: from topic to topic, as a member of a group, so that it continues where it ended.
+
+mod transform;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal};
+use std::time::Instant;
+
+use clap::Args;
+use kavka_std::kavka_core::{GroupError, TransactionError};
+use kavka_std::{
+    Acks, Chunk, Config, Consumed, Consumer, Error, ErrorKind, Event, Events, Isolation, MemberId,
+    Pending, Producer, Start, Transaction,
+};
+
+use super::common::Settings;
+use super::notices::{Notices, hopeless};
+use super::progress::Progress;
+use super::text::{counted, topic_name};
+use super::{Failure, failure, interrupt, lines};
+use transform::Transform;
+
+/// How often signals and events are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// Time for leaving the group.
+const LEAVE: Duration = Duration::from_secs(5);
+/// A transaction that is open for longer is aborted by its coordinator: readers wait so long at
+/// most after this process was killed.
+const TRANSACTION: Duration = Duration::from_secs(15);
+/// What is copied of a partition that is taken away is committed within this time.
+const REVOCATION: Duration = Duration::from_secs(20);
+/// A transaction ends when it has this many bytes.
+const BYTES: usize = 4 << 20;
+/// So many failures without a success in between end the command.
+const FAILURES: u32 = 10;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// Topic to read from
+    #[arg(value_parser = topic_name)]
+    from: String,
+    /// Topic to write to: partition N gets the records of partition N, so it needs as many
+    #[arg(value_parser = topic_name)]
+    to: String,
+    /// Consumer group that keeps how far the copy is [default: copy-FROM-TO]
+    #[arg(short, long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Each record exactly once, whatever dies: in transactions
+    #[arg(long)]
+    exactly_once: bool,
+    /// Identifies this process across restarts: two that run at the same time need one each
+    /// [default: the group]
+    #[arg(long, value_name = "ID", requires = "exactly_once")]
+    transactional_id: Option<String>,
+    /// Milliseconds after which what was copied is committed
+    #[arg(
+        long, value_name = "MS", default_value_t = 200,
+        value_parser = clap::value_parser!(u64).range(1..=10_000)
+    )]
+    interval: u64,
+    /// Program that gets each value as a line and prints the new one as a line, through the shell
+    #[arg(long, value_name = "COMMAND")]
+    transform: Option<String>,
+    /// End after this many records
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+}
+
+/// Offsets to be committed, with the leader epoch of the record before, by partition.
+type Offsets = BTreeMap<u32, (i64, i32)>;
+
+/// What ended a transaction, or a stretch without them.
+enum Step {
+    Copied,
+    /// Read again from what is committed.
+    Again(Error),
+}
+
+pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure> {
+    let group = match &options.group {
+        Some(group) => group.clone(),
+        None => format!("copy-{}-{}", options.from, options.to),
+    };
+    let mut copy = Copy {
+        options,
+        notices: Notices::new(settings.verbose()),
+        transform: options.transform.as_deref().map(Transform::start).transpose()?,
+        progress: Progress::new(io::stdout().is_terminal()),
+        config: settings.config(),
+        group,
+        copied: 0,
+        revoked: BTreeSet::new(),
+    };
+    let ended = copy.run();
+    let Copy { progress, copied, .. } = copy;
+    drop(progress);
+    lines::say(&format!("{} copied", counted(copied, "record")));
+    ended
+}
+
+struct Copy<'a> {
+    options: &'a Options,
+    notices: Notices,
+    transform: Option<Transform>,
+    progress: Progress,
+    config: Config,
+    group: String,
+    /// Records that are committed.
+    copied: u64,
+    /// Partitions that are to be given up once they are committed.
+    revoked: BTreeSet<u32>,
+}
+
+impl Copy<'_> {
+    /// Begins anew, from what the group has committed, until it ends.
+    fn run(&mut self) -> Result<(), Failure> {
+        let mut failures = 0;
+        loop {
+            let producer = Producer::new(self.to_config())?;
+            let consumer = Consumer::subscribe(self.from_config(), &[&self.options.from])?;
+            let (before, ended) = (self.copied, self.copy(&producer, &consumer));
+            let closed = consumer.close(LEAVE);
+            self.revoked.clear();
+            let why = match ended? {
+                None => return Ok(closed?),
+                Some(why) => why,
+            };
+            failures = if self.copied > before { 1 } else { failures + 1 };
+            lines::say(&format!("{}; continuing from what is committed", failure::describe(&why)));
+            if failures >= FAILURES || is_final(&why) {
+                return Err(why.into());
+            }
+        }
+    }
+
+    fn from_config(&self) -> Config {
+        let config = self.config.clone().group(&self.group).start(Start::Earliest);
+        config.isolation(Isolation::ReadCommitted).revocation_wait(REVOCATION)
+    }
+
+    fn to_config(&self) -> Config {
+        let config = self.config.clone().acks(Acks::All).close_timeout(Duration::ZERO);
+        let config = config.on_lost(|_| ()); // it is read again
+        if !self.options.exactly_once {
+            return config;
+        }
+        let id = self.options.transactional_id.as_ref().unwrap_or(&self.group);
+        config.transactional_id(id).transaction_timeout(TRANSACTION)
+    }
+
+    /// Copies until a signal or the last record; returns why it has to begin anew.
+    fn copy(&mut self, producer: &Producer, consumer: &Consumer) -> Result<Option<Error>, Failure> {
+        let events = consumer.events();
+        while !self.is_over() {
+            self.events(&events, consumer)?;
+            let first = match consumer.next_timeout(TICK) {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => {
+                    self.release(consumer);
+                    self.progress.show(String::new);
+                    continue;
+                }
+                Err(error) => return Ok(Some(error)),
+            };
+            if let Step::Again(why) = self.stretch(producer, consumer, &events, first)? {
+                return Ok(Some(why));
+            }
+            self.release(consumer);
+        }
+        Ok(None)
+    }
+
+    fn is_over(&self) -> bool {
+        interrupt::came() || self.options.count.is_some_and(|count| self.copied >= count)
+    }
+
+    /// Copies for a while from this chunk on, and commits.
+    fn stretch(
+        &mut self,
+        producer: &Producer,
+        consumer: &Consumer,
+        events: &Events,
+        first: Chunk,
+    ) -> Result<Step, Failure> {
+        let transaction =
+            match self.options.exactly_once.then(|| producer.transaction()).transpose() {
+                Ok(transaction) => transaction,
+                Err(error) => return Ok(Step::Again(error)),
+            };
+        let until = Instant::now() + Duration::from_millis(self.options.interval);
+        let (mut offsets, mut bytes, mut records) = (Offsets::new(), 0, 0);
+        let mut next = Some(first);
+        let mut sent = Vec::new();
+        while let Some(chunk) = next.take() {
+            for batch in chunk.batches() {
+                for record in batch.records() {
+                    let record = record?;
+                    let value = match (&mut self.transform, record.value) {
+                        (Some(transform), Some(value)) => Some(transform.apply(value)?),
+                        (_, value) => value,
+                    };
+                    let mut record = record.to_record();
+                    record.value = value;
+                    bytes += record.value.map_or(0, <[u8]>::len);
+                    match producer.send_to(&self.options.to, batch.partition(), &record) {
+                        Ok(pending) if transaction.is_none() => sent.push(pending),
+                        Ok(_) => {} // the commit knows
+                        Err(error) => return Err(error.into()),
+                    }
+                    records += 1;
+                }
+                let epoch = batch.header().partition_leader_epoch;
+                offsets.insert(batch.partition(), (batch.next_offset(), epoch));
+            }
+            self.events(events, consumer)?;
+            let left = until.saturating_duration_since(Instant::now());
+            let more = self.options.count.is_none_or(|count| self.copied + records < count);
+            if !left.is_zero() && bytes < BYTES && self.revoked.is_empty() && more {
+                next = match consumer.next_timeout(left) {
+                    Ok(chunk) => chunk,
+                    Err(error) => return Ok(Step::Again(error)),
+                };
+            }
+        }
+        let ended = match transaction {
+            Some(transaction) => self.commit(transaction, consumer, events, &offsets)?,
+            None => sent
+                .into_iter()
+                .try_for_each(|pending| pending.wait().map(drop))
+                .and_then(|()| self.commit_offsets(consumer, &offsets)),
+        };
+        Ok(match ended {
+            Ok(()) => {
+                self.copied += records;
+                self.progress.add(bytes);
+                Step::Copied
+            }
+            Err(why) => Step::Again(why),
+        })
+    }
+
+    /// Commits a transaction with the offsets of the group. A partition that the group has taken
+    /// away meanwhile may be another member's already: its offset must not be committed.
+    fn commit(
+        &mut self,
+        transaction: Transaction<'_>,
+        consumer: &Consumer,
+        events: &Events,
+        offsets: &Offsets,
+    ) -> Result<Result<(), Error>, Failure> {
+        let none = || ErrorKind::Group(GroupError::NoMember).into();
+        let member = match consumer.membership().wait() {
+            Ok(Some(member)) => member,
+            Ok(None) => return Ok(Err(none())),
+            Err(error) => return Ok(Err(error)),
+        };
+        // Those of before the member's epoch was returned.
+        if self.events(events, consumer)? {
+            return Ok(Err(none()));
+        }
+        let sent = self.send_offsets(&transaction, &member, offsets);
+        let committed = transaction.commit().wait();
+        Ok(committed.and(sent.wait()))
+    }
+
+    fn send_offsets(
+        &self,
+        transaction: &Transaction<'_>,
+        member: &MemberId,
+        offsets: &Offsets,
+    ) -> Pending<()> {
+        let consumed = |(partition, (offset, leader_epoch)): (&u32, &(i64, i32))| Consumed {
+            topic: &self.options.from,
+            partition: partition.cast_signed(),
+            offset: *offset,
+            leader_epoch: *leader_epoch,
+            metadata: "",
+        };
+        let list: Vec<_> = offsets.iter().map(consumed).collect();
+        transaction.send_offsets(&member.lent(), &list)
+    }
+
+    fn commit_offsets(&self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Error> {
+        let commit = |(partition, (offset, _)): (&u32, &(i64, i32))| {
+            consumer.commit_offset(&self.options.from, *partition, *offset, "")
+        };
+        let commits: Vec<_> = offsets.iter().map(commit).collect();
+        commits.into_iter().try_for_each(Pending::wait)
+    }
+
+    /// Gives up what is committed and was to be given up.
+    fn release(&mut self, consumer: &Consumer) {
+        for partition in core::mem::take(&mut self.revoked) {
+            // It may be gone already.
+            drop(consumer.release(&self.options.from, partition));
+        }
+    }
+
+    /// Handles events of the group; returns whether partitions were lost.
+    fn events(&mut self, events: &Events, consumer: &Consumer) -> Result<bool, Failure> {
+        let mut lost = false;
+        while let Some(event) = events.try_next() {
+            let net = || Some(consumer.metrics().wait_timeout(TICK).ok()?.ok()?.net);
+            if let Some(why) = hopeless(&event, net) {
+                return Err(Failure::Failed(why));
+            }
+            match event {
+                Event::Revoking { partition, .. } => drop(self.revoked.insert(partition)),
+                Event::Lost { .. } => lost = true,
+                other => self.notices.show(&other),
+            }
+        }
+        Ok(lost)
+    }
+}
+
+/// Whether to begin anew would not help.
+fn is_final(error: &Error) -> bool {
+    let refused = error.code().is_some_and(|code| !code.is_retriable() && is_authorization(code.0));
+    refused || matches!(error.kind(), ErrorKind::Transaction(TransactionError::Fenced))
+}
+
+/// Kafka's codes for missing permissions.
+const fn is_authorization(code: i16) -> bool {
+    matches!(code, 29 | 30 | 31 | 53)
+}
