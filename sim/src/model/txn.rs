@@ -18,6 +18,9 @@ use crate::code;
 use crate::profile::Profile;
 pub(super) use offsets::Pending;
 
+/// Pause before markers for a partition without a leader are tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// How transaction coordinators behave.
 #[derive(Clone, Debug)]
 pub struct Transactions {
@@ -212,7 +215,16 @@ impl Cluster {
 
     /// Writes the markers of a transaction that ends.
     pub(super) fn mark(&mut self, id: &StrBytes) {
-        let Some(txn) = self.txns.get_mut(id).filter(|txn| txn.is_preparing()) else { return };
+        let Some(txn) = self.txns.get(id).filter(|txn| txn.is_preparing()) else { return };
+        let led = |(topic, partition): &(Uuid, usize)| {
+            let state = self.topics.get(topic).and_then(|topic| topic.partitions.get(*partition));
+            state.is_none_or(|state| self.nodes.get(&state.leader).is_some_and(Node::runs))
+        };
+        if !txn.partitions.iter().all(led) {
+            // A coordinator waits for leaders.
+            return self.schedule(self.now + AGAIN, Event::Mark { id: id.clone() });
+        }
+        let Some(txn) = self.txns.get_mut(id) else { return };
         let commits = txn.state == TxnState::PrepareCommit;
         txn.state = if commits { TxnState::CompleteCommit } else { TxnState::CompleteAbort };
         let producer = (txn.producer_id, txn.epoch);
