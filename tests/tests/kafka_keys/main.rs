@@ -79,14 +79,14 @@ fn keys_keep_their_order_across_growth_under_drain() {
     let topic = NewTopic::new(TOPIC, 3, 3).config("message.timestamp.type", "LogAppendTime");
     admin.create_topic(topic).wait().expect("created");
     cluster.await_count(TOPIC, 3).expect("created");
-    let over = AtomicBool::new(false);
+    let over = &AtomicBool::new(false);
     // The last one follows growth: what the others do not.
     let policies = [KeyOrder::Drain, KeyOrder::Drain, KeyOrder::Drain, KeyOrder::Follow];
     let count: u64 = thread::scope(|scope| {
         let writers: Vec<_> = (0..)
             .zip(policies)
             .map(|(n, order)| (n, config().key_order(order)))
-            .map(|(n, config)| scope.spawn(|| write(config, n, &over)))
+            .map(|(n, config)| scope.spawn(move || write(config, n, over)))
             .collect();
         for n in 0..GROWTHS {
             thread::sleep(Duration::from_secs(1));
