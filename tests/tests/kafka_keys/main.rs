@@ -90,13 +90,18 @@ fn keys_keep_their_order_across_growth_under_drain() {
             .collect();
         for n in 0..GROWTHS {
             thread::sleep(Duration::from_secs(1));
-            admin.create_partitions(TOPIC, 5 + 2 * n).wait().expect("grown");
+            if let Err(error) = admin.create_partitions(TOPIC, 5 + 2 * n).wait() {
+                over.store(true, Ordering::Relaxed);
+                panic!("growth {n}: {error}");
+            }
             if n == KILL_AT {
                 cluster.kill(1).expect("killed");
+                thread::sleep(Duration::from_secs(4));
+                cluster.restart(1).expect("restarted");
+                cluster.await_in_sync(TOPIC).expect("all are back");
             }
         }
         thread::sleep(Duration::from_secs(3));
-        cluster.restart(1).expect("restarted");
         over.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
     });
