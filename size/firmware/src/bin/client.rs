@@ -19,6 +19,8 @@ fn main() -> ! {
     let config = Config::new("10.0.2.2:9092").client_id("gateway-17");
     #[cfg(feature = "group")]
     let config = config.group("valves").auto_commit(Some(kavka_core::Duration::from_secs(5)));
+    #[cfg(feature = "read-committed")]
+    let config = config.isolation(kavka_core::Isolation::ReadCommitted);
     let storage = MEMORY.take().storage();
     #[cfg(feature = "pack")]
     let (config, storage) = packing::with(config, storage);
@@ -99,6 +101,8 @@ mod login {
 
 fn run(client: &mut Client<'_>) -> Option<()> {
     let telemetry = client.topic("telemetry").ok()?;
+    #[cfg(feature = "key-order")]
+    client.set_key_order(telemetry, kavka_core::KeyOrder::Drain).ok()?;
     #[cfg(feature = "consumer")]
     kavka_size::orders::assign(client)?;
     let mut open = None;
