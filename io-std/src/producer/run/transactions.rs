@@ -133,8 +133,8 @@ impl Run<'_> {
                         Err(failed(error, why).with_maybe_written(true))
                     }
                 };
-                if let (Some(done), Err(error)) = (turns.offsets.take(), &result) {
-                    done.set(Err(error.clone()));
+                if let Some(done) = turns.offsets.take() {
+                    done.set(result.clone());
                 }
                 if let Some(done) = turns.ending.take() {
                     done.set(result);
