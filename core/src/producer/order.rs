@@ -10,6 +10,16 @@ use crate::error::ProduceError;
 use crate::event::Event;
 use crate::time::{Span, Tick};
 
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    /// All of before was settled.
+    Settled,
+    /// The time was over, or the policy changed.
+    Late,
+}
+
 /// How the keys of a topic are spread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mapping {
@@ -22,8 +32,8 @@ pub(super) struct Mapping {
     again: bool,
     /// Hash of a key that was refused: its caller was not told yet that it can try again.
     waits: Option<u32>,
-    /// The drain is over: in time or not; not reported yet.
-    news: Option<bool>,
+    /// The drain is over; not reported yet.
+    news: News,
     /// Serial of the last batch under the old mapping.
     upto: u64,
     /// When the wait ends in any case.
@@ -39,7 +49,7 @@ impl Mapping {
         before: 0,
         again: false,
         waits: None,
-        news: None,
+        news: News::None,
         upto: 0,
         until: Tick::ZERO,
         held: 0,
@@ -192,7 +202,7 @@ impl<'d> Producer<'d> {
     pub(super) fn end_drain(&mut self, slot: usize, settled: bool) {
         let mapping = &mut self.spreads[slot].mapping;
         mapping.before = 0;
-        mapping.news = Some(settled);
+        mapping.news = if settled { News::Settled } else { News::Late };
         self.draining -= 1;
         self.drained = true;
         self.room |= self.spreads[slot].mapping.waits.take().is_some();
@@ -213,8 +223,10 @@ impl<'d> Producer<'d> {
         }
         for slot in 0..self.spreads.len() {
             let mapping = &mut self.spreads[slot].mapping;
-            if let Some(settled) = mapping.news.take() {
+            let news = core::mem::replace(&mut mapping.news, News::None);
+            if news != News::None {
                 self.drained = true;
+                let settled = news == News::Settled;
                 let (topic, held) = (cluster.topic_id(slot), mapping.held);
                 return Some(Event::Drained { topic, partitions: mapping.count, held, settled });
             }
