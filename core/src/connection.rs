@@ -64,6 +64,9 @@ pub(crate) enum Role {
     /// For the coordinator of a group, where there are spare connections.
     #[cfg(feature = "group")]
     Group,
+    /// The same where its requests may be held for long: wherever there is more than one connection.
+    #[cfg(feature = "classic")]
+    Round,
 }
 
 /// What other code needs of a role. A new role (a coordinator of groups or transactions) is defined
@@ -76,6 +79,8 @@ impl Role {
             Self::Fetch => false,
             #[cfg(feature = "group")]
             Self::Group => false,
+            #[cfg(feature = "classic")]
+            Self::Round => false,
         }
     }
 
@@ -86,6 +91,8 @@ impl Role {
             Self::Fetch | Self::Probe | Self::First => 1,
             #[cfg(feature = "group")]
             Self::Group => 1,
+            #[cfg(feature = "classic")]
+            Self::Round => 1,
         }
     }
 }
@@ -344,7 +351,13 @@ impl Conn {
 
     /// Whether it may take requests about the cluster and can respond now.
     pub(crate) fn takes_requests(&self, now: Tick) -> bool {
-        self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
+        let free = !self.in_flight.is_full() && !self.holds_round();
+        self.is_shared() && free && self.is_sound(now)
+    }
+
+    /// Whether it waits for the members of a group: what is sent now would, too.
+    fn holds_round(&self) -> bool {
+        cfg!(feature = "classic") && self.awaits(Kind::is_round)
     }
 
     /// Whether responses wait for those to batches, of which the first to a new partition takes up
@@ -672,6 +685,7 @@ impl<'d> Net<'d> {
     pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
         let free = !slot.drain && !slot.is_quiet(now) && !slot.in_flight.is_full();
+        let free = free && guard!("nothing is sent behind a round", !slot.holds_round() => true);
         slot.state == ConnState::Ready && free
     }
 

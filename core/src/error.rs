@@ -220,6 +220,9 @@ pub enum ConfigError {
     TooLong,
     /// Idempotence needs `acks = all`.
     IdempotenceNeedsAcksAll,
+    /// An assignor of classic groups that there is not.
+    #[cfg(feature = "classic")]
+    Assignor,
     /// A limit is below the smallest that works.
     TooLittle {
         /// Which one.
@@ -445,6 +448,10 @@ impl fmt::Display for ConfigError {
             Self::Bootstrap => "bootstrap must be host:port, separated by commas",
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
+            #[cfg(feature = "classic")]
+            Self::Assignor => {
+                "no such assignor: range, roundrobin, sticky or cooperative-sticky"
+            }
             Self::TooLittle { what, least } => {
                 return write!(f, "too little memory: {what}; at least {least}");
             }

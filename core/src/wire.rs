@@ -34,7 +34,7 @@ pub mod api_versions;
 pub mod consumer_group_describe;
 #[cfg(feature = "group")]
 pub mod consumer_group_heartbeat;
-#[cfg(feature = "group-admin")]
+#[cfg(any(feature = "classic", feature = "group-admin"))]
 pub mod consumer_protocol;
 pub mod create_partitions;
 pub mod create_topics;
@@ -48,7 +48,13 @@ pub mod fetch;
 #[cfg(any(feature = "group", feature = "group-admin"))]
 pub mod find_coordinator;
 pub mod header;
+#[cfg(feature = "classic")]
+pub mod heartbeat;
 pub mod init_producer_id;
+#[cfg(feature = "classic")]
+pub mod join_group;
+#[cfg(feature = "classic")]
+pub mod leave_group;
 #[cfg(feature = "group-admin")]
 pub mod list_groups;
 pub mod list_offsets;
@@ -65,6 +71,8 @@ pub mod produce;
 pub mod sasl_authenticate;
 #[cfg(feature = "sasl")]
 pub mod sasl_handshake;
+#[cfg(feature = "classic")]
+pub mod sync_group;
 
 use core::fmt;
 
