@@ -76,6 +76,46 @@ pub enum GroupProtocol {
     Classic,
 }
 
+/// How the leader of a classic group assigns partitions: as the assignors of Kafka's Java client.
+#[cfg(feature = "classic")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Assignor {
+    /// Each topic in contiguous ranges: topics of equal size and subscribers are divided alike.
+    Range,
+    /// All partitions in turn.
+    RoundRobin,
+    /// As even as can be, and as little as possible moves. Everything is revoked first.
+    Sticky,
+    /// The same, and what stays is read on: what moves is given to its next owner by a second
+    /// round.
+    CooperativeSticky,
+}
+
+#[cfg(feature = "classic")]
+impl Assignor {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Range, Self::RoundRobin, Self::Sticky, Self::CooperativeSticky];
+
+    /// Returns its name in requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+            Self::Sticky => "sticky",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// Returns the one of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|assignor| assignor.name() == name)
+    }
+}
+
 /// When the client probes for growth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -207,6 +207,15 @@ pub enum LimitKind {
     Text,
     /// The bytes that a snapshot was to be written to.
     Snapshot,
+    /// [`Limits::group_members`](crate::Limits::group_members).
+    #[cfg(feature = "classic")]
+    GroupMembers,
+    /// [`Limits::group_partitions`](crate::Limits::group_partitions).
+    #[cfg(feature = "classic")]
+    GroupPartitions,
+    /// [`Limits::group_bytes`](crate::Limits::group_bytes).
+    #[cfg(feature = "classic")]
+    GroupBytes,
 }
 
 /// What makes a configuration unusable.
@@ -438,6 +447,12 @@ impl fmt::Display for LimitKind {
             Self::Requests => "admin requests in flight",
             Self::Text => "bytes of a text",
             Self::Snapshot => "room for a snapshot",
+            #[cfg(feature = "classic")]
+            Self::GroupMembers => "members of the group that this one leads",
+            #[cfg(feature = "classic")]
+            Self::GroupPartitions => "partitions of the group that this one leads",
+            #[cfg(feature = "classic")]
+            Self::GroupBytes => "subscriptions of the group that this one leads",
         })
     }
 }

@@ -11,6 +11,8 @@ mod contact;
 mod coordinator;
 mod growth;
 mod heartbeat;
+#[cfg(feature = "classic")]
+mod leader;
 mod marker;
 mod news;
 mod owner;
@@ -30,6 +32,10 @@ use committed::Queries;
 use contact::Check;
 use coordinator::Coordinator;
 use growth::Growth;
+#[cfg(feature = "classic")]
+pub(crate) use leader::LeaderMem;
+#[cfg(feature = "classic")]
+pub use leader::{Leader, LeaderMemory};
 use news::News;
 pub(crate) use owner::Memo;
 
@@ -111,6 +117,8 @@ pub(crate) struct GroupMem<'d> {
     pub(crate) shares: Mem<'d, Share>,
     /// One for each topic.
     pub(crate) interests: Mem<'d, Interest>,
+    #[cfg(feature = "classic")]
+    pub(crate) leader: LeaderMem<'d>,
 }
 
 /// See the module.
@@ -157,6 +165,9 @@ pub(crate) struct Group<'d> {
     news: News,
     leave_until: Tick,
     dirty: bool,
+    #[cfg(feature = "classic")]
+    #[allow(dead_code, reason = "the membership of classic groups plans by it")]
+    leader: Leader<'d>,
 }
 
 impl<'d> Group<'d> {
@@ -193,6 +204,8 @@ impl<'d> Group<'d> {
             news: News::NONE,
             leave_until: Tick::NEVER,
             dirty: false,
+            #[cfg(feature = "classic")]
+            leader: Leader::new(memory.leader),
         }
     }
 

@@ -92,6 +92,8 @@ mod producer {
 pub use client::ConnStats;
 pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
+#[cfg(feature = "classic")]
+pub use config::Assignor;
 #[cfg(feature = "group")]
 pub use config::GroupProtocol;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
@@ -109,6 +111,11 @@ pub use event::{
 };
 #[cfg(feature = "group-admin")]
 pub use event::{GroupAdmin, GroupOffset, GroupReply};
+#[cfg(feature = "classic")]
+#[doc(hidden)]
+pub use group::Leader;
+#[cfg(feature = "classic")]
+pub use group::LeaderMemory;
 #[cfg(feature = "group")]
 pub use id::CommitId;
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};

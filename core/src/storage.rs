@@ -10,6 +10,8 @@ use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 #[cfg(feature = "group")]
 use crate::group::{GroupMem, Interest, Share};
+#[cfg(feature = "classic")]
+use crate::group::{LeaderMem, LeaderMemory};
 #[cfg(feature = "sasl")]
 use crate::login::{Handle, Mechanism};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes, Place};
@@ -51,6 +53,17 @@ pub struct Limits {
     pub block_bytes: usize,
     /// Admin requests in flight.
     pub requests: usize,
+    /// Members of a classic group that this client may lead; 0 for one that never leads. A client
+    /// that finds itself the leader of a larger one leaves it.
+    #[cfg(feature = "classic")]
+    pub group_members: usize,
+    /// Partitions of all topics of such a group.
+    #[cfg(feature = "classic")]
+    pub group_partitions: usize,
+    /// Bytes of all member ids and subscriptions of such a group: about 90 for each member that
+    /// subscribes to one topic, 4 more for each partition that it reads.
+    #[cfg(feature = "classic")]
+    pub group_bytes: usize,
     /// Bytes that are compressed in one piece, at most [`PIECE`](crate::codec::PIECE); 0 for a
     /// client that compresses nothing. The memory of the encoder itself is not counted here.
     #[cfg(feature = "pack")]
@@ -71,6 +84,12 @@ impl Limits {
             tx_blocks: 8 * 1024,
             block_bytes: 4096,
             requests: 8,
+            #[cfg(feature = "classic")]
+            group_members: 1024,
+            #[cfg(feature = "classic")]
+            group_partitions: 32 * 1024,
+            #[cfg(feature = "classic")]
+            group_bytes: 512 * 1024,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -89,6 +108,12 @@ impl Limits {
             tx_blocks: 256,
             block_bytes: 1024,
             requests: 4,
+            #[cfg(feature = "classic")]
+            group_members: 32,
+            #[cfg(feature = "classic")]
+            group_partitions: 512,
+            #[cfg(feature = "classic")]
+            group_bytes: 8 * 1024,
             #[cfg(feature = "pack")]
             pack_bytes: 0,
         }
@@ -147,7 +172,8 @@ impl Limits {
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
-            // What the member of a group keeps of topics and partitions.
+            // What the member of a group keeps of topics and partitions, and as a leader of the
+            // members.
             + self.group_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
@@ -155,7 +181,20 @@ impl Limits {
 
     #[cfg(feature = "group")]
     const fn group_bytes(&self) -> usize {
-        self.topics * size_of::<Interest>() + self.partitions * size_of::<Share>()
+        self.topics * size_of::<Interest>()
+            + self.partitions * size_of::<Share>()
+            + self.leader_bytes()
+    }
+
+    #[cfg(feature = "classic")]
+    const fn leader_bytes(&self) -> usize {
+        let topics = if self.group_members == 0 { 0 } else { self.topics };
+        LeaderMem::bytes(self.group_members, topics, self.group_partitions, self.group_bytes)
+    }
+
+    #[cfg(all(feature = "group", not(feature = "classic")))]
+    const fn leader_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(not(feature = "group"))]
@@ -348,6 +387,8 @@ impl<
             group: GroupMem {
                 shares: Mem::Lent(&mut tables.shares),
                 interests: Mem::Lent(&mut tables.interests),
+                #[cfg(feature = "classic")]
+                leader: LeaderMem::none(),
             },
             login: Login::NONE,
         }
@@ -439,6 +480,25 @@ impl<'d> Storage<'d> {
     }
 }
 
+#[cfg(feature = "classic")]
+impl<'d> Storage<'d> {
+    /// Lends the memory that the client leads classic groups with. Without it a client with lent
+    /// memory leaves the group when it is to lead it.
+    #[must_use]
+    pub fn leading<
+        const MEMBERS: usize,
+        const TOPICS: usize,
+        const PARTS: usize,
+        const BYTES: usize,
+    >(
+        mut self,
+        memory: &'d mut LeaderMemory<MEMBERS, TOPICS, PARTS, BYTES>,
+    ) -> Self {
+        self.group.leader = memory.lend();
+        self
+    }
+}
+
 #[cfg(feature = "sasl")]
 impl<'d> Storage<'d> {
     /// Lends the mechanism that every connection logs in with.
@@ -481,6 +541,15 @@ impl Storage<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(all(feature = "alloc", feature = "classic"))]
+impl Limits {
+    /// Allocates the memory of a leader.
+    fn leader(&self) -> LeaderMem<'static> {
+        let topics = if self.group_members == 0 { 0 } else { self.topics };
+        LeaderMem::heap(self.group_members, topics, self.group_partitions, self.group_bytes)
     }
 }
 
@@ -546,6 +615,8 @@ impl<'d> Storage<'d> {
             group: GroupMem {
                 shares: owned(limits.partitions, || Share::EMPTY),
                 interests: owned(limits.topics, || Interest::EMPTY),
+                #[cfg(feature = "classic")]
+                leader: limits.leader(),
             },
             login: Login::NONE,
         }

@@ -107,6 +107,20 @@ impl<'b> Names<'b> {
     }
 }
 
+impl Names<'_> {
+    /// Returns how many are left.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.left as usize
+    }
+
+    /// Whether none is left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
 impl<'b> Iterator for Names<'b> {
     type Item = &'b str;
 

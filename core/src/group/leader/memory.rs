@@ -1,0 +1,229 @@
+//! The memory of a leader. All of it is zero when empty.
+
+use core::mem::size_of;
+
+use super::WORD;
+use crate::memory::{Link, Mem};
+use crate::wire::consumer_protocol::Subscription;
+
+/// Part of the bytes that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    at: u32,
+    len: u32,
+}
+
+impl Piece {
+    pub(crate) const EMPTY: Self = Self { at: 0, len: 0 };
+
+    pub(super) const fn new(at: usize, len: usize) -> Self {
+        Self { at: at as u32, len: len as u32 }
+    }
+
+    pub(super) const fn at(self) -> usize {
+        self.at as usize
+    }
+
+    pub(super) const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    pub(super) const fn end(self) -> usize {
+        self.at() + self.len()
+    }
+
+    /// Returns it of all that are kept.
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.at()..self.end()).unwrap_or_default()
+    }
+
+    pub(super) fn text(self, bytes: &[u8]) -> &str {
+        str::from_utf8(self.of(bytes)).unwrap_or_default()
+    }
+
+    /// Reads it as the subscription of a member.
+    pub(super) fn subscription(self, bytes: &[u8]) -> Option<Subscription<'_>> {
+        if self.is_empty() { None } else { Subscription::read(self.of(bytes)).ok() }
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A member of the group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(super) id: Piece,
+    /// Its instance id; empty for none.
+    pub(super) instance: Piece,
+    /// Its subscription, if that can be read.
+    pub(super) data: Piece,
+    /// Partitions that it has in the plan, and the first of them.
+    pub(super) seats: u32,
+    pub(super) first: Link,
+    /// The version of its subscription.
+    pub(super) version: i16,
+}
+
+impl Member {
+    pub(crate) const EMPTY: Self = Self {
+        id: Piece::EMPTY,
+        instance: Piece::EMPTY,
+        data: Piece::EMPTY,
+        seats: 0,
+        first: Link::NONE,
+        version: 0,
+    };
+}
+
+/// A topic of the group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topic {
+    pub(super) name: Piece,
+    /// Its partitions, 0 for one without metadata.
+    pub(super) count: u32,
+    /// Where they begin.
+    pub(super) first: usize,
+}
+
+impl Topic {
+    pub(crate) const EMPTY: Self = Self { name: Piece::EMPTY, count: 0, first: 0 };
+
+    pub(super) const fn end(&self) -> usize {
+        self.first + self.count as usize
+    }
+}
+
+/// A partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat {
+    /// Who reads it in the plan.
+    pub(super) owner: Link,
+    /// The next one of the same member.
+    pub(super) next: Link,
+}
+
+impl Seat {
+    pub(crate) const EMPTY: Self = Self { owner: Link::NONE, next: Link::NONE };
+}
+
+/// All of it.
+pub(crate) struct LeaderMem<'d> {
+    pub(crate) members: Mem<'d, Member>,
+    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) seats: Mem<'d, Seat>,
+    /// A bit for each topic, in the words of each member.
+    pub(crate) wants: Mem<'d, u32>,
+    /// Member ids, instance ids and subscriptions.
+    pub(crate) bytes: Mem<'d, u8>,
+}
+
+impl<'d> LeaderMem<'d> {
+    /// None: a client that never leads.
+    pub(crate) const fn none() -> Self {
+        Self {
+            members: Mem::Lent(&mut []),
+            topics: Mem::Lent(&mut []),
+            seats: Mem::Lent(&mut []),
+            wants: Mem::Lent(&mut []),
+            bytes: Mem::Lent(&mut []),
+        }
+    }
+
+    /// Returns the bytes that a group of this size takes.
+    pub(crate) const fn bytes(
+        members: usize,
+        topics: usize,
+        partitions: usize,
+        bytes: usize,
+    ) -> usize {
+        // Members, with what each subscribes to.
+        members * (size_of::<Member>() + topics.div_ceil(WORD) * size_of::<u32>())
+            // Topics and partitions.
+            + topics * size_of::<Topic>()
+            + partitions * size_of::<Seat>()
+            // Texts and subscriptions.
+            + bytes
+    }
+
+    /// Allocates [`LeaderMem::bytes`].
+    #[cfg(feature = "alloc")]
+    pub(crate) fn heap(members: usize, topics: usize, partitions: usize, bytes: usize) -> Self {
+        Self {
+            members: owned(members, Member::EMPTY),
+            topics: owned(topics, Topic::EMPTY),
+            seats: owned(partitions, Seat::EMPTY),
+            wants: owned(members * topics.div_ceil(WORD), 0),
+            bytes: owned(bytes, 0),
+        }
+    }
+
+    /// Returns the words that each member has in `wants`.
+    pub(super) fn width(&self) -> usize {
+        self.wants.len().checked_div(self.members.len()).unwrap_or(0)
+    }
+
+    /// Returns how many topics there may be.
+    pub(super) fn most_topics(&self) -> usize {
+        self.topics.len().min(self.width() * WORD)
+    }
+}
+
+#[cfg(feature = "alloc")]
+fn owned<T: Clone>(count: usize, empty: T) -> Mem<'static, T> {
+    Mem::Owned(alloc::vec![empty; count].into_boxed_slice())
+}
+
+/// The memory of a leader as one value, all zero when new: see
+/// [`Storage::leading`](crate::Storage::leading).
+///
+/// `MEMBERS` members, `TOPICS` topics, at most 32, `PARTITIONS` partitions, `BYTES` bytes of member
+/// ids and subscriptions: about 90 for each member that subscribes to one topic, 4 more for each
+/// partition that it reads.
+pub struct LeaderMemory<
+    const MEMBERS: usize,
+    const TOPICS: usize,
+    const PARTITIONS: usize,
+    const BYTES: usize,
+> {
+    members: [Member; MEMBERS],
+    topics: [Topic; TOPICS],
+    seats: [Seat; PARTITIONS],
+    wants: [u32; MEMBERS],
+    bytes: [u8; BYTES],
+}
+
+impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const BYTES: usize>
+    LeaderMemory<MEMBERS, TOPICS, PARTITIONS, BYTES>
+{
+    /// Creates empty memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            members: [Member::EMPTY; MEMBERS],
+            topics: [Topic::EMPTY; TOPICS],
+            seats: [Seat::EMPTY; PARTITIONS],
+            wants: [0; MEMBERS],
+            bytes: [0; BYTES],
+        }
+    }
+
+    pub(crate) fn lend(&mut self) -> LeaderMem<'_> {
+        LeaderMem {
+            members: Mem::Lent(&mut self.members),
+            topics: Mem::Lent(&mut self.topics),
+            seats: Mem::Lent(&mut self.seats),
+            wants: Mem::Lent(&mut self.wants),
+            bytes: Mem::Lent(&mut self.bytes),
+        }
+    }
+}
+
+impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const BYTES: usize> Default
+    for LeaderMemory<MEMBERS, TOPICS, PARTITIONS, BYTES>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
