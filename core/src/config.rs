@@ -523,7 +523,7 @@ impl<'d> Settings<'d> {
         if beat == Span::ZERO || beat >= session {
             return Err(ConfigError::Duration);
         }
-        let known = |name: &str| crate::group::Assignor::named(name).is_some();
+        let known = |name: &str| Assignor::from_name(name).is_some();
         match listed(&self.assignors).all(known) {
             true => Ok(()),
             false => Err(ConfigError::Assignor),

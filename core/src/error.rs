@@ -464,9 +464,7 @@ impl fmt::Display for ConfigError {
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
             #[cfg(feature = "classic")]
-            Self::Assignor => {
-                "no such assignor: range, roundrobin, sticky or cooperative-sticky"
-            }
+            Self::Assignor => "no such assignor: range, roundrobin, sticky or cooperative-sticky",
             Self::TooLittle { what, least } => {
                 return write!(f, "too little memory: {what}; at least {least}");
             }

@@ -71,7 +71,7 @@ pub use error::{Error, ErrorKind, ProduceError};
 pub use event::{Event, Events, Freshness};
 pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
-pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+pub use kavka_core::{Acks, GroupProtocol, Limits, OutOfRange, Probing, Start};
 pub use lost::Lost;
 pub use metrics::{
     ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,

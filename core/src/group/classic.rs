@@ -49,10 +49,11 @@ enum Round {
 }
 
 /// Who assigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Lead {
     /// A member of another kind, as far as is known.
+    #[default]
     Foreign,
     /// A member that reads counts in every round, as this one does.
     Kin,
@@ -159,7 +160,7 @@ impl<'d> Classic<'d> {
     /// Returns the assignor that was elected, by name and by kind.
     fn elected<'s>(&self, settings: &'s Settings<'_>) -> Option<(&'s str, Assignor)> {
         let name = listed(&settings.assignors).nth(usize::from(self.elected))?;
-        Some((name, Assignor::named(name)?))
+        Some((name, Assignor::from_name(name)?))
     }
 }
 
@@ -197,11 +198,6 @@ impl<'d> Group<'d> {
     /// Has another round begin.
     pub(super) fn rejoin(&mut self) {
         (self.classic.due, self.dirty) = (true, true);
-    }
-
-    /// Whether commits and requests for them have to wait for the end of a round.
-    pub(super) fn is_in_round(&self) -> bool {
-        self.classic.on && self.classic.round != Round::Idle && self.phase != Phase::Leaving
     }
 
     /// Begins what has to come before a round: partitions are given up, or what was read of them is
@@ -273,7 +269,9 @@ impl<'d> Group<'d> {
 
     /// Handles the end of revocations: what this member gave up is assigned in another round.
     pub(super) fn gave_up(&mut self) {
-        self.rejoin();
+        if self.classic.on {
+            self.rejoin();
+        }
     }
 
     /// Handles an error of a round that passes: another one begins later.
@@ -288,7 +286,7 @@ impl<'d> Group<'d> {
     }
 
     /// Handles the loss of the membership; the id may be used again.
-    fn lose_membership(&mut self, keeps_id: bool) {
+    pub(super) fn lose_membership(&mut self, keeps_id: bool) {
         self.classic.keeps_id = keeps_id;
         self.news.fenced = true;
         (self.work, self.dirty) = (true, true);
@@ -341,12 +339,34 @@ impl<'d> Group<'d> {
         if self.begins_rounds() { LONGEST } else { LEADERS_TURN }
     }
 
-    /// Growth came, and a round because of it may begin.
-    pub(super) fn trigger(&mut self, now: Tick) {
-        if self.begins_rounds() {
+    /// Growth came, its starts are committed, and a round because of it may begin. A follower only
+    /// beats faster: the leader's round is on its way.
+    pub(super) fn trigger(&mut self) {
+        if self.classic.on && self.begins_rounds() {
             self.rejoin();
-        } else {
-            self.beat_at = self.beat_at.min(now);
+        }
+    }
+
+    /// The leader began no round because of growth: this member does, once.
+    pub(super) fn despair(&mut self) {
+        if self.classic.on && !self.begins_rounds() {
+            self.rejoin();
+        }
+    }
+
+    /// The membership ended; another one begins at this time at the earliest.
+    pub(super) const fn join_at(&mut self, at: Tick) {
+        self.classic.retry_at = at;
+    }
+
+    /// Whether a commit that was refused is sent again.
+    pub(super) fn may_commit_again(&self, code: ErrorCode, again: bool) -> bool {
+        let round =
+            code == ErrorCode::ILLEGAL_GENERATION || code == ErrorCode::REBALANCE_IN_PROGRESS;
+        // Who leaves joins no other generation.
+        match self.classic.on && round {
+            true => self.phase != Phase::Leaving,
+            false => again,
         }
     }
 
@@ -354,4 +374,3 @@ impl<'d> Group<'d> {
         (0..self.interests.len()).any(|slot| self.count(cx, slot, &Share::is_owned) > 0)
     }
 }
-

@@ -3,6 +3,7 @@
 use super::{AGAIN, Group};
 use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
+#[cfg(not(feature = "classic"))]
 use crate::connection::Role;
 use crate::error::{Error, GroupError};
 use crate::memory::backoff;
@@ -68,7 +69,11 @@ impl<'d> Group<'d> {
             return Err((cx.now + AGAIN).min(self.coordinator.until));
         }
         let until = if down { self.coordinator.until } else { Tick::NEVER };
-        match cx.wish(node, Role::Group) {
+        #[cfg(feature = "classic")]
+        let role = self.role();
+        #[cfg(not(feature = "classic"))]
+        let role = Role::Group;
+        match cx.wish(node, role) {
             Wish::Ready(conn) => Ok(conn),
             Wish::Later(at) => Err(at.min(until)),
         }

@@ -31,9 +31,8 @@ impl<'d> Group<'d> {
             member: self.classic.id(),
             instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
         };
-        let draft = cx
-            .net
-            .draft(conn, cx.now, Kind::Beat, &mut |w, version| request.encode(version, w));
+        let draft =
+            cx.net.draft(conn, cx.now, Kind::Beat, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return cx.now + AGAIN };
         self.beats = true;
         let timeout = cx.settings.request_timeout.min(UNHEARD);
@@ -113,7 +112,9 @@ impl<'d> Group<'d> {
         if known && self.epoch > 0 && self.commits.are_open() {
             return self.send_commits(cx, conn);
         }
-        let stays = guard!("a static member does not leave", !cx.settings.instance.is_empty());
+        // One that cannot be a member does.
+        let is_static = !cx.settings.instance.is_empty() && !self.news.silent;
+        let stays = guard!("a static member does not leave", is_static);
         if !known || stays {
             self.left();
             return Tick::NEVER;
@@ -124,12 +125,11 @@ impl<'d> Group<'d> {
         let request = leave_group::Request {
             group: &cx.settings.group,
             member: self.classic.id(),
-            instance: None,
+            instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
             reason: None,
         };
-        let draft = cx
-            .net
-            .draft(conn, cx.now, Kind::Leave, &mut |w, version| request.encode(version, w));
+        let draft =
+            cx.net.draft(conn, cx.now, Kind::Leave, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return cx.now + AGAIN };
         self.departs = true;
         let timeout = cx.settings.request_timeout.min(UNHEARD);

@@ -73,7 +73,7 @@ impl<'d> Group<'d> {
         let count = listed(&settings.assignors).count();
         net.write(draft, &mut |w, version| join_group::begin(w, version, &head, count))?;
         for name in listed(&settings.assignors) {
-            let cooperative = Assignor::named(name) == Some(Assignor::CooperativeSticky);
+            let cooperative = Assignor::from_name(name) == Some(Assignor::CooperativeSticky);
             let mut sink = Measure;
             let mut measure = Writer::new(&mut sink);
             self.write_subscription(cluster, settings, cooperative, &mut measure)?;

@@ -261,9 +261,10 @@ impl<'d> Group<'d> {
         self.classic.round = Round::Idle;
         (self.classic.failures, self.failures, self.phase) = (0, 0, Phase::Member);
         self.classic.held = self.epoch;
-        let unknown = memo.marked.unresolved || memo.bad;
-        self.adopt(&memo.marked);
-        self.look_behind(cx, unknown);
+        if self.fits(&memo.marked) {
+            self.adopt(cx);
+            self.look_behind(cx, memo.marked.unresolved || memo.bad);
+        }
     }
 
     /// Looks whether another round has to follow.
