@@ -205,6 +205,7 @@ enum Event {
     Fence { broker: i32, incarnation: u64 },
     Expire(u64),
     Member { group: StrBytes, id: StrBytes },
+    Round { group: StrBytes },
 }
 
 /// A partition whose log or leader changed; fetches that wait for it are checked again.
@@ -457,6 +458,7 @@ impl Cluster {
             }
             Event::Expire(id) => self.expire(id),
             Event::Member { group, id } => self.check_member(&group, &id),
+            Event::Round { group } => self.check_round(&group),
         }
     }
 
@@ -504,6 +506,10 @@ impl Cluster {
             RequestKind::DeleteTopics(request) => self.delete_topics(&ctx, &request),
             RequestKind::FindCoordinator(request) => self.find_coordinator(&ctx, &request),
             RequestKind::ConsumerGroupHeartbeat(request) => self.group_heartbeat(&ctx, &request),
+            RequestKind::JoinGroup(request) => self.join_group(&ctx, &request),
+            RequestKind::SyncGroup(request) => self.sync_group(&ctx, &request),
+            RequestKind::Heartbeat(request) => self.heartbeat(&ctx, &request),
+            RequestKind::LeaveGroup(request) => self.leave_group(&ctx, &request),
             RequestKind::OffsetCommit(request) => self.offset_commit(&ctx, &request),
             RequestKind::OffsetFetch(request) => self.offset_fetch(&ctx, &request),
             _ => Reply::Close,
