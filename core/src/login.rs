@@ -27,7 +27,7 @@ use heapless::Vec;
 use zeroize::Zeroize;
 
 use crate::error::LoginFault;
-use crate::wire::{Full, Sink, Writer};
+use crate::wire::{Full, Length, Writer};
 
 pub use oauth::{BadToken, OauthBearer};
 pub use plain::{NoCredentials, Plain};
@@ -206,15 +206,6 @@ impl<'d> Handle<'d> {
             #[cfg(feature = "alloc")]
             Self::Owned(mechanism) => &mut **mechanism,
         }
-    }
-}
-
-/// Counts bytes in place of keeping them.
-pub(crate) struct Length;
-
-impl Sink for Length {
-    fn put(&mut self, _: &[u8]) -> Result<(), Full> {
-        Ok(())
     }
 }
 

@@ -80,6 +80,8 @@ pub use api_key::ApiKey;
 pub(crate) use error_code::Codes;
 pub use error_code::ErrorCode;
 pub use read::Ints;
+#[cfg(any(feature = "classic", feature = "sasl"))]
+pub(crate) use write::Length;
 pub use write::{Full, Sink, SliceSink, Writer};
 
 /// A message that can be written whole.

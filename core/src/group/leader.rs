@@ -11,8 +11,11 @@
 //! Texts are compared by their bytes. Java compares UTF-16 units, which differs for member ids with
 //! characters beyond U+FFFF only: any order is as good for the group.
 
+mod claims;
+mod general;
 mod memory;
 mod range;
+mod sticky;
 
 use core::cmp::Ordering;
 
@@ -122,7 +125,11 @@ impl<'d> Leader<'d> {
         match assignor {
             Assignor::Range => self.range(),
             Assignor::RoundRobin => self.round_robin(),
-            Assignor::Sticky | Assignor::CooperativeSticky => {}
+            Assignor::Sticky => self.sticky(assignor),
+            Assignor::CooperativeSticky => {
+                self.sticky(assignor);
+                self.withhold();
+            }
         }
         self.chain();
         Ok(())
@@ -256,7 +263,10 @@ impl Leader<'_> {
         self.memory.seats[..self.seats].fill(Seat::EMPTY);
         let width = self.memory.width();
         let LeaderMem { members, topics, wants, bytes, .. } = &mut self.memory;
-        let topics = &topics[..self.topics];
+        let topics = &mut topics[..self.topics];
+        for topic in topics.iter_mut() {
+            topic.subscribers = 0;
+        }
         for (at, member) in members[..self.members].iter_mut().enumerate() {
             (member.first, member.seats) = (Link::NONE, 0);
             let wants = &mut wants[at * width..(at + 1) * width];
@@ -266,6 +276,10 @@ impl Leader<'_> {
             {
                 wants[topic / WORD] |= 1 << (topic % WORD);
             }
+            // A name may be there twice.
+            for (at, topic) in topics.iter_mut().enumerate() {
+                topic.subscribers += wants[at / WORD] >> (at % WORD) & 1;
+            }
         }
     }
 
@@ -273,6 +287,11 @@ impl Leader<'_> {
     fn wants(&self, member: usize, topic: usize) -> bool {
         let word = self.memory.wants[member * self.memory.width() + topic / WORD];
         word >> (topic % WORD) & 1 == 1
+    }
+
+    /// Returns how many members subscribe to a topic.
+    fn subscribers(&self, topic: usize) -> usize {
+        self.memory.topics[topic].subscribers as usize
     }
 
     /// Gives a partition to a member.

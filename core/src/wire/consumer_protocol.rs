@@ -1,13 +1,20 @@
 //! What members of classic consumer groups exchange through the coordinator: subscriptions and
 //! assignments (Kafka's `ConsumerProtocol`), never flexible. Versions 0 to 3 are read; a newer one
 //! is read by the fields of version 3, which it begins with, and bytes behind them are ignored. One
-//! that ends before the fields of its version is read by those that it has.
+//! that ends before the fields of its version is read by those that it has. Subscriptions are
+//! written in versions 0 to 3 (`Joining`, feature `classic`).
 //!
 //! Both are read from bytes that are complete, and hand out topics one by one: no count from the
 //! wire sizes anything.
 
+#[cfg(feature = "classic")]
+mod joining;
+
 use super::read::{Reader, Stop};
 use super::{Ints, Malformed};
+
+#[cfg(feature = "classic")]
+pub use joining::{Joining, UserData};
 
 /// Version 1 and later: the partitions that the member has.
 const OWNED: i64 = 1;
@@ -87,6 +94,17 @@ impl<'b> Assignment<'b> {
         let user_data = data(&mut input)?;
         Ok(Self { version: version as i16, topics, user_data })
     }
+}
+
+/// Reads what the assignor `sticky` keeps in the user data of a subscription: the partitions that
+/// the member had, and in which generation; -1 if that is missing, as in the first version.
+///
+/// # Errors
+/// [`Malformed`] when a field is missing or wrong.
+pub fn previous(user_data: &[u8]) -> Result<(Topics<'_>, i32), Malformed> {
+    let mut input = Reader::new(user_data);
+    let topics = Topics::read(&mut input)?;
+    Ok((topics, input.int(4).map_or(-1, |generation| generation as i32)))
 }
 
 /// Names of topics, in the order of the wire. They were checked when they were read.

@@ -69,6 +69,17 @@ impl Sink for SliceSink<'_> {
     }
 }
 
+/// A [`Sink`] that takes everything and keeps nothing, so that a [`Writer`] counts.
+#[cfg(any(feature = "classic", feature = "sasl"))]
+pub(crate) struct Length;
+
+#[cfg(any(feature = "classic", feature = "sasl"))]
+impl Sink for Length {
+    fn put(&mut self, _: &[u8]) -> Result<(), Full> {
+        Ok(())
+    }
+}
+
 /// Writes Kafka's types into a [`Sink`] and counts the bytes.
 ///
 /// Methods that differ between the old and the flexible format (KIP-482) take `flexible`; see

@@ -59,9 +59,15 @@ pub(crate) struct Member {
     pub(super) instance: Piece,
     /// Its subscription, if that can be read.
     pub(super) data: Piece,
+    /// The generation of what it claims to own, -1 for none.
+    pub(super) generation: i32,
     /// Partitions that it has in the plan, and the first of them.
     pub(super) seats: u32,
     pub(super) first: Link,
+    /// How many of those that it owns it keeps.
+    pub(super) keeps: u32,
+    /// The next one in a [`Queue`].
+    pub(super) next: Link,
     /// The version of its subscription.
     pub(super) version: i16,
 }
@@ -71,10 +77,47 @@ impl Member {
         id: Piece::EMPTY,
         instance: Piece::EMPTY,
         data: Piece::EMPTY,
+        generation: 0,
         seats: 0,
         first: Link::NONE,
+        keeps: 0,
+        next: Link::NONE,
         version: 0,
     };
+}
+
+impl Member {
+    /// Whether it can have partitions: its subscription was read.
+    pub(super) const fn is_planned(&self) -> bool {
+        !self.data.is_empty()
+    }
+}
+
+/// Members that wait for a partition. Each is in at most one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Queue {
+    first: Link,
+    last: Link,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, members: &mut [Member], at: usize) {
+        members[at].next = Link::NONE;
+        match self.last.get() {
+            Some(last) => members[last].next = Link::to(at),
+            None => self.first = Link::to(at),
+        }
+        self.last = Link::to(at);
+    }
+
+    pub(super) fn pop(&mut self, members: &[Member]) -> Option<usize> {
+        let at = self.first.get()?;
+        self.first = members[at].next;
+        if self.first.is_none() {
+            self.last = Link::NONE;
+        }
+        Some(at)
+    }
 }
 
 /// A topic of the group.
@@ -85,10 +128,15 @@ pub(crate) struct Topic {
     pub(super) count: u32,
     /// Where they begin.
     pub(super) first: usize,
+    /// How many members subscribe to it.
+    pub(super) subscribers: u32,
+    /// The next one that has as many partitions.
+    pub(super) next: Link,
 }
 
 impl Topic {
-    pub(crate) const EMPTY: Self = Self { name: Piece::EMPTY, count: 0, first: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { name: Piece::EMPTY, count: 0, first: 0, subscribers: 0, next: Link::NONE };
 
     pub(super) const fn end(&self) -> usize {
         self.first + self.count as usize
@@ -100,12 +148,39 @@ impl Topic {
 pub(crate) struct Seat {
     /// Who reads it in the plan.
     pub(super) owner: Link,
-    /// The next one of the same member.
+    /// Who claims to own it, by the highest generation.
+    pub(super) claim: Link,
+    /// The same of those whose generation is not the highest of the group.
+    pub(super) before: Link,
+    /// Another one claims it by the same generation.
+    pub(super) disputed: bool,
+    /// Nobody kept it.
+    pub(super) fresh: bool,
+    /// Who had it before it was moved within the plan.
+    pub(super) from: Link,
+    /// Its places in a chain: of moves, then of its owner.
     pub(super) next: Link,
+    pub(super) prev: Link,
 }
 
 impl Seat {
-    pub(crate) const EMPTY: Self = Self { owner: Link::NONE, next: Link::NONE };
+    pub(crate) const EMPTY: Self = Self {
+        owner: Link::NONE,
+        claim: Link::NONE,
+        before: Link::NONE,
+        disputed: false,
+        fresh: false,
+        from: Link::NONE,
+        next: Link::NONE,
+        prev: Link::NONE,
+    };
+}
+
+impl Seat {
+    /// Returns who owns it already, so that no other one does.
+    pub(super) const fn kept(&self) -> Option<usize> {
+        if self.disputed { None } else { self.claim.get() }
+    }
 }
 
 /// All of it.
@@ -113,6 +188,8 @@ pub(crate) struct LeaderMem<'d> {
     pub(crate) members: Mem<'d, Member>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) seats: Mem<'d, Seat>,
+    /// Chains of moved partitions, by hash.
+    pub(crate) moves: Mem<'d, Link>,
     /// A bit for each topic, in the words of each member.
     pub(crate) wants: Mem<'d, u32>,
     /// Member ids, instance ids and subscriptions.
@@ -126,6 +203,7 @@ impl<'d> LeaderMem<'d> {
             members: Mem::Lent(&mut []),
             topics: Mem::Lent(&mut []),
             seats: Mem::Lent(&mut []),
+            moves: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut []),
             bytes: Mem::Lent(&mut []),
         }
@@ -142,7 +220,7 @@ impl<'d> LeaderMem<'d> {
         members * (size_of::<Member>() + topics.div_ceil(WORD) * size_of::<u32>())
             // Topics and partitions.
             + topics * size_of::<Topic>()
-            + partitions * size_of::<Seat>()
+            + partitions * (size_of::<Seat>() + size_of::<Link>())
             // Texts and subscriptions.
             + bytes
     }
@@ -154,6 +232,7 @@ impl<'d> LeaderMem<'d> {
             members: owned(members, Member::EMPTY),
             topics: owned(topics, Topic::EMPTY),
             seats: owned(partitions, Seat::EMPTY),
+            moves: owned(partitions, Link::NONE),
             wants: owned(members * topics.div_ceil(WORD), 0),
             bytes: owned(bytes, 0),
         }
@@ -190,6 +269,7 @@ pub struct LeaderMemory<
     members: [Member; MEMBERS],
     topics: [Topic; TOPICS],
     seats: [Seat; PARTITIONS],
+    moves: [Link; PARTITIONS],
     wants: [u32; MEMBERS],
     bytes: [u8; BYTES],
 }
@@ -204,6 +284,7 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             members: [Member::EMPTY; MEMBERS],
             topics: [Topic::EMPTY; TOPICS],
             seats: [Seat::EMPTY; PARTITIONS],
+            moves: [Link::NONE; PARTITIONS],
             wants: [0; MEMBERS],
             bytes: [0; BYTES],
         }
@@ -214,6 +295,7 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             members: Mem::Lent(&mut self.members),
             topics: Mem::Lent(&mut self.topics),
             seats: Mem::Lent(&mut self.seats),
+            moves: Mem::Lent(&mut self.moves),
             wants: Mem::Lent(&mut self.wants),
             bytes: Mem::Lent(&mut self.bytes),
         }

@@ -43,9 +43,4 @@ impl Leader<'_> {
             }
         }
     }
-
-    /// Returns how many members subscribe to a topic.
-    pub(super) fn subscribers(&self, topic: usize) -> usize {
-        (0..self.members).filter(|member| self.wants(*member, topic)).count()
-    }
 }

@@ -1,0 +1,171 @@
+//! The path of the sticky assignors for members that subscribe to different topics.
+
+use super::Leader;
+use crate::memory::Link;
+
+impl Leader<'_> {
+    /// Keeps everything that is owned, gives the rest to who has least, then moves partitions for
+    /// as long as that makes two members more equal.
+    pub(super) fn general(&mut self) {
+        self.memory.moves[..self.seats].fill(Link::NONE);
+        let revokes = self.keep_all();
+        self.each_topic(1, &mut |leader, topic| {
+            for seat in leader.memory.topics[topic].first..leader.memory.topics[topic].end() {
+                if leader.memory.seats[seat].fresh
+                    && let Some(least) = leader.least(topic)
+                {
+                    leader.give(seat, least);
+                }
+            }
+        });
+        // Where nothing has to be revoked anyway the new ones are tried alone first.
+        if !revokes {
+            self.even_out(true);
+        }
+        self.even_out(false);
+    }
+
+    /// Lets everybody keep what is theirs and still subscribed. Returns whether something is not.
+    fn keep_all(&mut self) -> bool {
+        let mut revokes = false;
+        for topic in 0..self.topics {
+            for seat in self.memory.topics[topic].first..self.memory.topics[topic].end() {
+                let kept = self.memory.seats[seat].kept();
+                match kept.filter(|owner| self.wants(*owner, topic)) {
+                    Some(owner) => self.give(seat, owner),
+                    None => {
+                        self.memory.seats[seat].fresh = true;
+                        revokes |= kept.is_some();
+                    }
+                }
+            }
+        }
+        revokes
+    }
+
+    /// Calls `f` for each topic with at least so many subscribers: those with the fewest first,
+    /// then by name.
+    fn each_topic(&mut self, least: usize, f: &mut dyn FnMut(&mut Self, usize)) {
+        for subscribers in least..=self.members {
+            for topic in 0..self.topics {
+                if self.subscribers(topic) == subscribers {
+                    f(self, topic);
+                }
+            }
+        }
+    }
+
+    /// Returns the subscriber of a topic that has the fewest partitions.
+    fn least(&self, topic: usize) -> Option<usize> {
+        let subscribers = (0..self.members).filter(|member| self.wants(*member, topic));
+        subscribers.min_by_key(|member| self.memory.members[*member].seats)
+    }
+
+    /// Moves partitions, or only those that nobody kept, until no move would help.
+    fn even_out(&mut self, fresh: bool) {
+        let mut moved = true;
+        while core::mem::take(&mut moved) {
+            self.each_topic(2, &mut |leader, topic| moved |= leader.even_out_topic(topic, fresh));
+        }
+    }
+
+    fn even_out_topic(&mut self, topic: usize, fresh: bool) -> bool {
+        let (mut moved, mut least) = (false, self.least(topic));
+        for seat in self.memory.topics[topic].first..self.memory.topics[topic].end() {
+            let Some(owner) = self.memory.seats[seat].owner.get() else { continue };
+            if fresh && !self.memory.seats[seat].fresh {
+                continue;
+            }
+            // Rather to who had it in an earlier generation than to who has least.
+            let before = self.memory.seats[seat].before.get();
+            let before = before.filter(|before| self.wants(*before, topic));
+            let helps = |to: &usize| {
+                let members = &self.memory.members;
+                members[owner].seats > members[*to].seats + 1
+            };
+            if let Some(to) = before.filter(helps).or(least.filter(helps)) {
+                self.reassign(topic, seat, to);
+                least = self.least(topic);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Moves a partition, or another one of the topic in its place that so returns to where it came
+    /// from: two members must not exchange partitions of a topic.
+    fn reassign(&mut self, topic: usize, seat: usize, to: usize) {
+        let Some(owner) = self.memory.seats[seat].owner.get() else { return };
+        let home = self.memory.seats[seat].from.get().unwrap_or(owner);
+        match self.find_move(topic, to, home) {
+            Some(other) => {
+                self.shift(topic, other, to);
+                // It was moved before: both are back then.
+                if home != owner {
+                    self.shift(topic, seat, home);
+                }
+            }
+            None => self.shift(topic, seat, to),
+        }
+    }
+
+    /// Moves a partition, and keeps where it came from.
+    fn shift(&mut self, topic: usize, seat: usize, to: usize) {
+        let Some(owner) = self.memory.seats[seat].owner.get() else { return };
+        let home = self.memory.seats[seat].from.get();
+        if let Some(home) = home {
+            self.forget_move(topic, seat, (home, owner));
+        }
+        self.memory.members[owner].seats -= 1;
+        self.give(seat, to);
+        let home = home.unwrap_or(owner);
+        if home != to {
+            self.note_move(topic, seat, (home, to));
+        }
+    }
+
+    /// Returns the chain of moves of a topic from one member to another, and others with it.
+    fn bucket(&self, topic: usize, (from, to): (usize, usize)) -> usize {
+        let mixed = [topic, from, to]
+            .iter()
+            .fold(0_u32, |hash, n| (hash ^ *n as u32).wrapping_mul(0x9e37_79b1).rotate_left(15));
+        mixed as usize % self.seats.max(1)
+    }
+
+    fn find_move(&self, topic: usize, from: usize, to: usize) -> Option<usize> {
+        let range = self.memory.topics[topic].first..self.memory.topics[topic].end();
+        let mut link = self.memory.moves[self.bucket(topic, (from, to))];
+        while let Some(at) = link.get() {
+            let seat = &self.memory.seats[at];
+            let fits = (seat.from, seat.owner) == (Link::to(from), Link::to(to));
+            if fits && range.contains(&at) {
+                return Some(at);
+            }
+            link = seat.next;
+        }
+        None
+    }
+
+    fn note_move(&mut self, topic: usize, seat: usize, pair: (usize, usize)) {
+        let bucket = self.bucket(topic, pair);
+        let next = core::mem::replace(&mut self.memory.moves[bucket], Link::to(seat));
+        if let Some(next) = next.get() {
+            self.memory.seats[next].prev = Link::to(seat);
+        }
+        let seat = &mut self.memory.seats[seat];
+        (seat.from, seat.next, seat.prev) = (Link::to(pair.0), next, Link::NONE);
+    }
+
+    fn forget_move(&mut self, topic: usize, seat: usize, pair: (usize, usize)) {
+        let bucket = self.bucket(topic, pair);
+        let (next, prev) = (self.memory.seats[seat].next, self.memory.seats[seat].prev);
+        match prev.get() {
+            Some(prev) => self.memory.seats[prev].next = next,
+            None => self.memory.moves[bucket] = next,
+        }
+        if let Some(next) = next.get() {
+            self.memory.seats[next].prev = prev;
+        }
+        self.memory.seats[seat].from = Link::NONE;
+    }
+}
