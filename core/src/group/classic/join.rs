@@ -2,14 +2,15 @@
 
 use super::{ID, Lead, Round};
 use crate::api::Kind;
-use crate::cluster::{Cluster, Cx};
+use crate::cluster::Cx;
 use crate::config::{Assignor, Settings, listed};
 use crate::connection::{Draft, Origin};
 use crate::error::{Error, GroupError, LimitKind};
 use crate::group::{AGAIN, Group, Phase};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Full, Sink, Writer, join_group};
+use crate::wire::consumer_protocol::{Joining, UserData};
+use crate::wire::{ErrorCode, Full, join_group};
 
 /// The version of subscriptions: with what is owned, its generation, and the rack.
 const SUBSCRIPTION: i16 = 3;
@@ -33,15 +34,6 @@ pub(crate) struct JoinMemo {
     skipped: bool,
     /// The group is too large to be led.
     limit: Option<LimitKind>,
-}
-
-/// Counts bytes.
-struct Measure;
-
-impl Sink for Measure {
-    fn put(&mut self, _: &[u8]) -> Result<(), Full> {
-        Ok(())
-    }
 }
 
 impl<'d> Group<'d> {
@@ -72,62 +64,34 @@ impl<'d> Group<'d> {
         };
         let count = listed(&settings.assignors).count();
         net.write(draft, &mut |w, version| join_group::begin(w, version, &head, count))?;
+        let slots = 0..self.interests.len();
+        let wanted = slots.clone().filter(|slot| self.interests[*slot].wanted);
+        let owning = slots.filter(|slot| self.interests[*slot].active);
+        let owned = |slot: usize| {
+            let parts = cluster.table.of_topic(slot).filter(|part| self.shares[*part].is_owned());
+            (&*cluster.topics[slot].name, parts.map(|part| cluster.table[part].index as i32))
+        };
+        let generation = if self.classic.held > 0 { self.classic.held } else { -1 };
         for name in listed(&settings.assignors) {
             let cooperative = Assignor::from_name(name) == Some(Assignor::CooperativeSticky);
-            let mut sink = Measure;
-            let mut measure = Writer::new(&mut sink);
-            self.write_subscription(cluster, settings, cooperative, &mut measure)?;
-            let len = measure.written();
+            let joining = Joining {
+                topics: wanted.clone().map(|slot| &*cluster.topics[slot].name),
+                user_data: match cooperative {
+                    true => UserData::Generation(generation),
+                    // Members of `sticky` have given everything up, and start anew.
+                    false => UserData::Null,
+                },
+                owned: owning.clone().map(owned),
+                generation,
+                rack: Some(&*settings.rack).filter(|rack| !rack.is_empty()),
+            };
             net.write(draft, &mut |w, version| {
-                join_group::protocol(w, version, name, len)?;
-                self.write_subscription(cluster, settings, cooperative, w)?;
+                join_group::protocol(w, version, name, joining.len(SUBSCRIPTION))?;
+                joining.write(SUBSCRIPTION, w)?;
                 join_group::end_protocol(w, version)
             })?;
         }
         net.write(draft, &mut |w, version| join_group::end(w, version, None))
-    }
-
-    /// Writes the subscription: topics in the order of their names, since some assignors of others
-    /// depend on it, and what is owned.
-    fn write_subscription(
-        &self,
-        cluster: &Cluster<'d>,
-        settings: &Settings<'d>,
-        cooperative: bool,
-        out: &mut Writer<'_>,
-    ) -> Result<(), Full> {
-        let wanted = |slot: usize| self.interests[slot].wanted;
-        let owned = |part: &usize| self.shares[*part].is_owned();
-        let owning = |slot: usize| {
-            self.interests[slot].active && cluster.table.of_topic(slot).any(|part| owned(&part))
-        };
-        let slots = 0..self.interests.len();
-        let generation = if self.classic.held > 0 { self.classic.held } else { -1 };
-        out.i16(SUBSCRIPTION)?;
-        out.count(false, Some(slots.clone().filter(|slot| wanted(*slot)).count()))?;
-        let mut last = None;
-        while let Some(slot) = next_name(cluster, slots.clone(), &wanted, last) {
-            out.str(false, &cluster.topics[slot].name)?;
-            last = Some(slot);
-        }
-        if cooperative {
-            out.count(false, Some(4))?;
-            out.i32(generation)?;
-        } else {
-            out.count(false, None)?;
-        }
-        out.count(false, Some(slots.clone().filter(|slot| owning(*slot)).count()))?;
-        let mut last = None;
-        while let Some(slot) = next_name(cluster, slots.clone(), &owning, last) {
-            out.str(false, &cluster.topics[slot].name)?;
-            out.count(false, Some(cluster.table.of_topic(slot).filter(owned).count()))?;
-            for part in cluster.table.of_topic(slot).filter(owned) {
-                out.i32(cluster.table[part].index as i32)?;
-            }
-            last = Some(slot);
-        }
-        out.i32(generation)?;
-        out.nullable_str(false, Some(&*settings.rack).filter(|rack| !rack.is_empty()))
     }
 
     pub(in crate::group) fn on_join(
@@ -248,23 +212,4 @@ impl<'d> Group<'d> {
             self.join_later(cx, error);
         }
     }
-}
-
-/// Returns the topic with the next name after that of `last`, among those that `is` true of.
-fn next_name(
-    cluster: &Cluster<'_>,
-    mut slots: core::ops::Range<usize>,
-    is: &dyn Fn(usize) -> bool,
-    last: Option<usize>,
-) -> Option<usize> {
-    let name = |slot: usize| &*cluster.topics[slot].name;
-    let mut next = None;
-    while let Some(slot) = slots.next() {
-        let after = last.is_none_or(|last| name(last) < name(slot));
-        let before = next.is_none_or(|next| name(slot) < name(next));
-        if is(slot) && after && before {
-            next = Some(slot);
-        }
-    }
-    next
 }
