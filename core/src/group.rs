@@ -383,10 +383,7 @@ impl<'d> Group<'d> {
                 true
             }
             #[cfg(feature = "classic")]
-            ErrorCode::ILLEGAL_GENERATION => {
-                self.lose_membership(true);
-                false
-            }
+            ErrorCode::ILLEGAL_GENERATION => self.is_behind(),
             #[cfg(feature = "classic")]
             ErrorCode::REBALANCE_IN_PROGRESS => {
                 self.rejoin();

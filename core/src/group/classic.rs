@@ -87,6 +87,8 @@ pub(super) struct Classic<'d> {
     surrenders: bool,
     /// The growth that is under way was seen before the round began.
     grew: bool,
+    /// What was to be committed before the member leaves cannot be.
+    gives_up: bool,
     /// The member keeps its id although its membership ended.
     keeps_id: bool,
     retry_at: Tick,
@@ -116,6 +118,7 @@ impl<'d> Classic<'d> {
             eager: false,
             surrenders: false,
             grew: false,
+            gives_up: false,
             keeps_id: false,
             retry_at: Tick::ZERO,
             failures: 0,
@@ -142,7 +145,7 @@ impl<'d> Classic<'d> {
         if !self.keeps_id {
             self.id_len = 0;
         }
-        self.keeps_id = false;
+        (self.keeps_id, self.gives_up) = (false, false);
     }
 
     pub(super) fn id(&self) -> &str {
@@ -189,7 +192,9 @@ impl<'d> Group<'d> {
     pub(super) fn role(&self) -> Role {
         match self.classic.on {
             // Behind a request that is held a member could not leave.
-            true if self.phase == Phase::Leaving && self.classic.round != Round::Idle => Role::Main,
+            true if self.phase == Phase::Leaving && self.classic.round == Round::Parked => {
+                Role::Main
+            }
             true => Role::Round,
             false => Role::Group,
         }
@@ -292,6 +297,20 @@ impl<'d> Group<'d> {
         (self.work, self.dirty) = (true, true);
     }
 
+    /// Handles a commit of another generation than the group's; whether it is sent again. In a
+    /// round the generation has only come meanwhile.
+    pub(super) fn is_behind(&mut self) -> bool {
+        if self.classic.round != Round::Idle {
+            return true;
+        }
+        if self.phase == Phase::Leaving {
+            self.classic.gives_up = true;
+        } else {
+            self.lose_membership(true);
+        }
+        false
+    }
+
     /// Handles an error of a round or a heartbeat. `true`: it is one that passes.
     fn judge_round(&mut self, cx: &mut Cx<'d>, code: ErrorCode) -> bool {
         match code {
@@ -339,6 +358,24 @@ impl<'d> Group<'d> {
         if self.begins_rounds() { LONGEST } else { LEADERS_TURN }
     }
 
+    /// Whether this member commits the starts of new partitions at once: the leader does, so that
+    /// its round is not earlier. `owns`: it has the first partition of the topic.
+    pub(super) fn is_seeder(&self, owns: bool) -> bool {
+        match self.classic.lead {
+            Lead::Me | Lead::Former => true,
+            Lead::Foreign | Lead::Coordinator => owns,
+            Lead::Kin => false,
+        }
+    }
+
+    /// Growth came: a follower hears at once of the leader's round.
+    pub(super) fn listen(&mut self, now: Tick) {
+        if self.classic.on && !self.begins_rounds() {
+            self.growth.hurries = true;
+            self.beat_at = self.beat_at.min(now);
+        }
+    }
+
     /// Growth came, its starts are committed, and a round because of it may begin. A follower only
     /// beats faster: the leader's round is on its way.
     pub(super) fn trigger(&mut self) {
@@ -361,13 +398,7 @@ impl<'d> Group<'d> {
 
     /// Whether a commit that was refused is sent again.
     pub(super) fn may_commit_again(&self, code: ErrorCode, again: bool) -> bool {
-        let round =
-            code == ErrorCode::ILLEGAL_GENERATION || code == ErrorCode::REBALANCE_IN_PROGRESS;
-        // Who leaves joins no other generation.
-        match self.classic.on && round {
-            true => self.phase != Phase::Leaving,
-            false => again,
-        }
+        again || self.classic.on && code == ErrorCode::ILLEGAL_GENERATION
     }
 
     fn owns_something(&self, cx: &Cx<'d>) -> bool {

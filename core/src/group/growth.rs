@@ -26,7 +26,7 @@ pub(super) struct Growth {
     seeds: bool,
     /// When heartbeats begin to be fast at the latest, whether they are, and until when.
     from: Tick,
-    hurries: bool,
+    pub(super) hurries: bool,
     until: Tick,
 }
 
@@ -157,8 +157,10 @@ impl<'d> Group<'d> {
             return;
         }
         let first = cx.cluster.table.find(slot, 0);
-        let seeds = cx.settings.exact_start
-            && first.is_some_and(|part| self.shares[part].step == Step::Own);
+        let owns = first.is_some_and(|part| self.shares[part].step == Step::Own);
+        #[cfg(feature = "classic")]
+        let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
+        let seeds = cx.settings.exact_start && owns;
         if seeds {
             self.seed(cx, slot, added);
         } else if cx.settings.exact_start {
@@ -172,6 +174,8 @@ impl<'d> Group<'d> {
         growth.hurries = false;
         growth.from = cx.now + if seeds { SEEDS } else { AFTER };
         growth.until = cx.now + hurry;
+        #[cfg(feature = "classic")]
+        self.listen(cx.now);
     }
 
     /// Has the starts committed that the owner of the first partition did not commit: it may be

@@ -6,9 +6,12 @@ use crate::cluster::Cx;
 use crate::connection::Origin;
 use crate::error::Error;
 use crate::group::{AGAIN, Group, UNHEARD};
-use crate::time::Tick;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, heartbeat, leave_group};
+
+/// What is not committed so long before the end of leaving is given up, so that the member leaves.
+const LAST: Span = Span::from_millis(500);
 
 /// A response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,8 +112,18 @@ impl<'d> Group<'d> {
             return Tick::NEVER;
         }
         let known = !self.classic.id().is_empty();
-        if known && self.epoch > 0 && self.commits.are_open() {
-            return self.send_commits(cx, conn);
+        let hopeless = self.leave_until - LAST;
+        let open = self.commits.are_open() && !self.classic.gives_up;
+        let commits = self.epoch > 0 && open && cx.now < hopeless;
+        if known && commits {
+            let next = match self.classic.round {
+                // Between the two parts of a round commits are refused.
+                Round::Counting => self.send_counts(cx),
+                Round::Syncing => self.send_sync(cx, conn),
+                // The coordinator waits for others: it takes them still.
+                Round::Parked | Round::Idle => self.send_commits(cx, conn),
+            };
+            return next.min(hopeless);
         }
         // One that cannot be a member does.
         let is_static = !cx.settings.instance.is_empty() && !self.news.silent;

@@ -8,8 +8,8 @@ use crate::connection::{Draft, Origin};
 use crate::error::{Error, GroupError, LimitKind};
 use crate::group::{AGAIN, Group, Phase};
 use crate::time::{Span, Tick};
-use crate::wire::table::Segment;
 use crate::wire::consumer_protocol::{Joining, UserData};
+use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, join_group};
 
 /// The version of subscriptions: with what is owned, its generation, and the rack.
@@ -164,7 +164,8 @@ impl<'d> Group<'d> {
         }
         self.dirty = true;
         self.classic.round = Round::Idle;
-        if self.phase == Phase::Leaving {
+        let leaves = self.phase == Phase::Leaving;
+        if leaves && (!memo.valid || memo.error.0 != 0) {
             return;
         }
         if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && memo.limit.is_none() {
@@ -199,7 +200,8 @@ impl<'d> Group<'d> {
         (classic.ask_at, classic.retry_at) = (cx.now, cx.now);
         self.beat_at = cx.now + cx.settings.heartbeat_interval;
         // Another assignor than before: it may give away what this member has kept.
-        let gives = self.classic.eager && self.owns_something(cx);
+        let reads = self.phase == Phase::Member && self.owns_something(cx);
+        let gives = self.classic.eager && reads;
         self.classic.surrenders =
             guard!("an eager assignor is given nothing that is still read", gives);
     }

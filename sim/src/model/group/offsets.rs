@@ -217,7 +217,10 @@ impl Cluster {
     /// Forgets commits that are too old, of a group without members.
     fn expire_offsets(&mut self, group: &StrBytes) {
         let (now, retention) = (self.now, self.behaviour().retention);
-        let Some(group) = self.groups.get_mut(group).filter(|group| group.members.is_empty() && !group.classic.is_used())
+        let Some(group) = self
+            .groups
+            .get_mut(group)
+            .filter(|group| group.members.is_empty() && !group.classic.is_used())
         else {
             return;
         };

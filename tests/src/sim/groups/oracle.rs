@@ -184,11 +184,7 @@ impl Oracle {
 }
 
 fn beats(world: &World<Role>) -> u64 {
-    let apis = [
-        ApiKey::ConsumerGroupHeartbeat,
-        ApiKey::Heartbeat,
-        ApiKey::JoinGroup,
-        ApiKey::SyncGroup,
-    ];
+    let apis =
+        [ApiKey::ConsumerGroupHeartbeat, ApiKey::Heartbeat, ApiKey::JoinGroup, ApiKey::SyncGroup];
     apis.into_iter().map(|api| world.cluster.counters().of(api).requests).sum()
 }
