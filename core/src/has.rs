@@ -56,6 +56,9 @@ pub(crate) const WORDS: bool = cfg!(feature = "refusal-text");
 pub(crate) const PACE: bool = unless_lean(cfg!(feature = "pace"));
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
+/// The leader of a classic group considers racks.
+#[cfg(feature = "classic")]
+pub(crate) const RACKS: bool = unless_lean(cfg!(feature = "std"));
 /// The client may be a member of a group.
 pub(crate) const GROUPS: bool = cfg!(feature = "group");
 /// A batch that was packed is unpacked where it has to be taken apart.

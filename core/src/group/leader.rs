@@ -6,7 +6,8 @@
 //! 1. [`Leader::begin`], then [`Leader::member`] for each member of a JoinGroup response.
 //! 2. [`Leader::count`] for each of [`Leader::topics`], from metadata that was requested after the
 //!    JoinGroup response: an older count would leave out new partitions.
-//! 3. [`Leader::plan`], then [`Leader::write_assignment`] for each member.
+//! 3. Where racks are known, [`Leader::racks`] for each partition.
+//! 4. [`Leader::plan`], then [`Leader::write_assignment`] for each member.
 //!
 //! Texts are compared by their bytes. Java compares UTF-16 units, which differs for member ids with
 //! characters beyond U+FFFF only: any order is as good for the group.
@@ -14,6 +15,7 @@
 mod claims;
 mod general;
 mod memory;
+mod racks;
 mod range;
 mod sticky;
 
@@ -27,7 +29,7 @@ use crate::wire::{Full, Writer};
 
 pub(crate) use memory::LeaderMem;
 pub use memory::LeaderMemory;
-use memory::{Member, Piece, Seat, Topic};
+use memory::{Member, Piece, Racks, Seat, Topic};
 
 /// Topics in a word of the table of who subscribes to what.
 const WORD: usize = 32;
@@ -44,11 +46,23 @@ pub struct Leader<'d> {
     /// Partitions of all topics; `laid` once their places are known.
     seats: usize,
     laid: bool,
+    /// Racks of members, and whether the plan considers them.
+    racks: usize,
+    near: bool,
 }
 
 impl<'d> Leader<'d> {
     pub(crate) const fn new(memory: LeaderMem<'d>) -> Self {
-        Self { memory, members: 0, topics: 0, used: 0, seats: 0, laid: false }
+        Self {
+            memory,
+            members: 0,
+            topics: 0,
+            used: 0,
+            seats: 0,
+            laid: false,
+            racks: 0,
+            near: false,
+        }
     }
 
     /// Allocates a leader of its own, for a group of at most this size.
@@ -58,10 +72,23 @@ impl<'d> Leader<'d> {
         Self::new(LeaderMem::heap(members, topics, partitions, bytes))
     }
 
+    /// Creates a leader with lent memory.
+    pub fn lent<
+        const MEMBERS: usize,
+        const TOPICS: usize,
+        const PARTS: usize,
+        const BYTES: usize,
+    >(
+        memory: &'d mut LeaderMemory<MEMBERS, TOPICS, PARTS, BYTES>,
+    ) -> Self {
+        Self::new(memory.lend())
+    }
+
     /// Forgets the group of the last round.
     pub const fn begin(&mut self) {
         (self.members, self.topics, self.used) = (0, 0, 0);
         (self.seats, self.laid) = (0, false);
+        (self.racks, self.near) = (0, false);
     }
 
     /// Adds a member as a JoinGroup response has it. One whose subscription cannot be read gets an
@@ -80,15 +107,13 @@ impl<'d> Leader<'d> {
         if at >= self.memory.members.len() {
             return Err(limit(LimitKind::GroupMembers));
         }
-        let version = match Subscription::read(subscription) {
-            Ok(read) => Some(read.version),
-            Err(_) => None,
-        };
+        let read = Subscription::read(subscription).ok();
         let id = self.keep(id.as_bytes())?;
         let instance = self.keep(instance.unwrap_or_default().as_bytes())?;
-        let data = if version.is_some() { self.keep(subscription)? } else { Piece::EMPTY };
-        self.memory.members[at] =
-            Member { id, instance, data, version: version.unwrap_or(0), ..Member::EMPTY };
+        let data = if read.is_some() { self.keep(subscription)? } else { Piece::EMPTY };
+        let rack = self.number_rack(read.as_ref().and_then(|read| read.rack))?;
+        let version = read.map_or(0, |read| read.version);
+        self.memory.members[at] = Member { id, instance, data, rack, version, ..Member::EMPTY };
         self.members += 1;
         self.add_topics(data)
     }
@@ -239,6 +264,8 @@ impl Leader<'_> {
             return Err(GroupError::Limit { what: LimitKind::GroupPartitions, needed: next });
         }
         (self.seats, self.laid) = (next, true);
+        let racks = self.memory.racks.len().min(next);
+        self.memory.racks[..racks].fill(Racks::EMPTY);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The path of the sticky assignors for members that subscribe to different topics.
 
 use super::Leader;
+use crate::has;
 use crate::memory::Link;
 
 impl Leader<'_> {
@@ -9,20 +10,28 @@ impl Leader<'_> {
     pub(super) fn general(&mut self) {
         self.memory.moves[..self.seats].fill(Link::NONE);
         let revokes = self.keep_all();
-        self.each_topic(1, &mut |leader, topic| {
-            for seat in leader.memory.topics[topic].first..leader.memory.topics[topic].end() {
-                if leader.memory.seats[seat].fresh
-                    && let Some(least) = leader.least(topic)
-                {
-                    leader.give(seat, least);
-                }
-            }
-        });
+        if has::RACKS && self.near {
+            self.give_fresh(true);
+        }
+        self.give_fresh(false);
         // Where nothing has to be revoked anyway the new ones are tried alone first.
         if !revokes {
             self.even_out(true);
         }
         self.even_out(false);
+    }
+
+    /// Gives what nobody kept to who has least, or only to members that are near.
+    fn give_fresh(&mut self, near: bool) {
+        self.each_topic(1, &mut |leader, topic| {
+            for seat in leader.memory.topics[topic].first..leader.memory.topics[topic].end() {
+                if leader.memory.seats[seat].owner.is_none()
+                    && let Some(least) = leader.least(topic, near.then_some(seat))
+                {
+                    leader.give(seat, least);
+                }
+            }
+        });
     }
 
     /// Lets everybody keep what is theirs and still subscribed. Returns whether something is not.
@@ -31,7 +40,7 @@ impl Leader<'_> {
         for topic in 0..self.topics {
             for seat in self.memory.topics[topic].first..self.memory.topics[topic].end() {
                 let kept = self.memory.seats[seat].kept();
-                match kept.filter(|owner| self.wants(*owner, topic)) {
+                match kept.filter(|owner| self.wants(*owner, topic) && self.fits(*owner, seat)) {
                     Some(owner) => self.give(seat, owner),
                     None => {
                         self.memory.seats[seat].fresh = true;
@@ -55,9 +64,12 @@ impl Leader<'_> {
         }
     }
 
-    /// Returns the subscriber of a topic that has the fewest partitions.
-    fn least(&self, topic: usize) -> Option<usize> {
-        let subscribers = (0..self.members).filter(|member| self.wants(*member, topic));
+    /// Returns the subscriber of a topic that has the fewest partitions, of those that are near to
+    /// one of them.
+    fn least(&self, topic: usize, near: Option<usize>) -> Option<usize> {
+        let subscribers = (0..self.members).filter(|member| {
+            self.wants(*member, topic) && near.is_none_or(|seat| self.fits(*member, seat))
+        });
         subscribers.min_by_key(|member| self.memory.members[*member].seats)
     }
 
@@ -70,7 +82,7 @@ impl Leader<'_> {
     }
 
     fn even_out_topic(&mut self, topic: usize, fresh: bool) -> bool {
-        let (mut moved, mut least) = (false, self.least(topic));
+        let (mut moved, mut least) = (false, self.least(topic, None));
         for seat in self.memory.topics[topic].first..self.memory.topics[topic].end() {
             let Some(owner) = self.memory.seats[seat].owner.get() else { continue };
             if fresh && !self.memory.seats[seat].fresh {
@@ -85,7 +97,7 @@ impl Leader<'_> {
             };
             if let Some(to) = before.filter(helps).or(least.filter(helps)) {
                 self.reassign(topic, seat, to);
-                least = self.least(topic);
+                least = self.least(topic, None);
                 moved = true;
             }
         }

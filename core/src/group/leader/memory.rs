@@ -3,6 +3,7 @@
 use core::mem::size_of;
 
 use super::WORD;
+use crate::has;
 use crate::memory::{Link, Mem};
 use crate::wire::consumer_protocol::Subscription;
 
@@ -59,6 +60,8 @@ pub(crate) struct Member {
     pub(super) instance: Piece,
     /// Its subscription, if that can be read.
     pub(super) data: Piece,
+    /// The bit of its rack; 0 for none.
+    pub(super) rack: u32,
     /// The generation of what it claims to own, -1 for none.
     pub(super) generation: i32,
     /// Partitions that it has in the plan, and the first of them.
@@ -77,6 +80,7 @@ impl Member {
         id: Piece::EMPTY,
         instance: Piece::EMPTY,
         data: Piece::EMPTY,
+        rack: 0,
         generation: 0,
         seats: 0,
         first: Link::NONE,
@@ -117,6 +121,38 @@ impl Queue {
             self.last = Link::NONE;
         }
         Some(at)
+    }
+
+    fn iter(&self, members: &[Member]) -> impl Iterator<Item = usize> {
+        let mut link = self.first;
+        core::iter::from_fn(move || {
+            let at = link.get()?;
+            link = members[at].next;
+            Some(at)
+        })
+    }
+
+    /// Returns the first one that `is` true of: from this member on, else of all.
+    pub(super) fn find_from(
+        &self,
+        members: &[Member],
+        from: usize,
+        is: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let behind = self.iter(members).find(|at| *at >= from && is(*at));
+        behind.or_else(|| self.iter(members).find(|at| is(*at)))
+    }
+
+    pub(super) fn remove(&mut self, members: &mut [Member], at: usize) {
+        let before = self.iter(members).find(|other| members[*other].next == Link::to(at));
+        let next = members[at].next;
+        match before {
+            Some(before) => members[before].next = next,
+            None => self.first = next,
+        }
+        if next.is_none() {
+            self.last = before.map_or(Link::NONE, Link::to);
+        }
     }
 }
 
@@ -183,6 +219,22 @@ impl Seat {
     }
 }
 
+/// The racks of a partition's replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Racks {
+    /// The bits of those that members are in.
+    pub(super) known: u32,
+    /// A sum that distinguishes sets of racks.
+    pub(super) sum: u32,
+}
+
+impl Racks {
+    pub(crate) const EMPTY: Self = Self { known: 0, sum: 0 };
+}
+
+/// Racks that members may be in: bits of a word.
+const RACKS: usize = if has::RACKS { u32::BITS as usize } else { 0 };
+
 /// All of it.
 pub(crate) struct LeaderMem<'d> {
     pub(crate) members: Mem<'d, Member>,
@@ -190,6 +242,10 @@ pub(crate) struct LeaderMem<'d> {
     pub(crate) seats: Mem<'d, Seat>,
     /// Chains of moved partitions, by hash.
     pub(crate) moves: Mem<'d, Link>,
+    /// Of the partitions, and the names of those that members are in; empty where racks are not
+    /// considered.
+    pub(crate) racks: Mem<'d, Racks>,
+    pub(crate) rack_names: Mem<'d, Piece>,
     /// A bit for each topic, in the words of each member.
     pub(crate) wants: Mem<'d, u32>,
     /// Member ids, instance ids and subscriptions.
@@ -204,6 +260,8 @@ impl<'d> LeaderMem<'d> {
             topics: Mem::Lent(&mut []),
             seats: Mem::Lent(&mut []),
             moves: Mem::Lent(&mut []),
+            racks: Mem::Lent(&mut []),
+            rack_names: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut []),
             bytes: Mem::Lent(&mut []),
         }
@@ -221,6 +279,9 @@ impl<'d> LeaderMem<'d> {
             // Topics and partitions.
             + topics * size_of::<Topic>()
             + partitions * (size_of::<Seat>() + size_of::<Link>())
+            // Racks of partitions and of members.
+            + if has::RACKS { partitions * size_of::<Racks>() } else { 0 }
+            + if members == 0 { 0 } else { RACKS * size_of::<Piece>() }
             // Texts and subscriptions.
             + bytes
     }
@@ -233,6 +294,8 @@ impl<'d> LeaderMem<'d> {
             topics: owned(topics, Topic::EMPTY),
             seats: owned(partitions, Seat::EMPTY),
             moves: owned(partitions, Link::NONE),
+            racks: owned(if has::RACKS { partitions } else { 0 }, Racks::EMPTY),
+            rack_names: owned(if members == 0 { 0 } else { RACKS }, Piece::EMPTY),
             wants: owned(members * topics.div_ceil(WORD), 0),
             bytes: owned(bytes, 0),
         }
@@ -296,6 +359,8 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             topics: Mem::Lent(&mut self.topics),
             seats: Mem::Lent(&mut self.seats),
             moves: Mem::Lent(&mut self.moves),
+            racks: Mem::Lent(&mut []),
+            rack_names: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut self.wants),
             bytes: Mem::Lent(&mut self.bytes),
         }

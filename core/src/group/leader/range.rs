@@ -5,6 +5,9 @@ use super::Leader;
 impl Leader<'_> {
     /// Divides each topic into ranges, one for each of its subscribers, in order.
     pub(super) fn range(&mut self) {
+        if self.range_by_rack() {
+            return;
+        }
         for topic in 0..self.topics {
             let subscribers = self.subscribers(topic);
             if subscribers == 0 {

@@ -4,20 +4,22 @@
 use super::Leader;
 use super::memory::Queue;
 use crate::config::Assignor;
+use crate::has;
 use crate::memory::Link;
 
 /// How many partitions members have in the end, where all subscribe to the same topics.
-struct Quota {
+pub(super) struct Quota {
     /// All have this many, and some one more.
-    least: u32,
+    pub(super) least: u32,
     /// How many have one more.
-    more: u32,
+    pub(super) more: u32,
 }
 
 impl Leader<'_> {
     /// Keeps what members own as far as it is theirs, and gives away the rest.
     pub(super) fn sticky(&mut self, assignor: Assignor) {
         self.read_claims(assignor);
+        self.consider_racks();
         if self.all_want_the_same() {
             self.same_topics();
         } else {
@@ -41,21 +43,36 @@ impl Leader<'_> {
         }
         let quota =
             Quota { least: (self.seats / members) as u32, more: (self.seats % members) as u32 };
-        let (under, even) = self.decide_keeps(&quota);
+        let (mut under, mut even) = self.decide_keeps(&quota);
         self.keep_lowest();
-        self.deal(&quota, under, even);
+        let free = self.chain_free();
+        if has::RACKS && self.near {
+            self.deal_by_rack(free, &quota, (&mut under, &mut even));
+        }
+        self.deal(free, &quota, under, even);
+    }
+
+    /// Returns how many members have more than all have.
+    pub(super) fn above(&self, quota: &Quota) -> u32 {
+        let members = &self.memory.members[..self.members];
+        members.iter().map(|member| u32::from(member.seats > quota.least)).sum()
+    }
+
+    /// Returns who keeps a partition that it owns, as far as quotas allow.
+    fn keeper(&self, seat: usize) -> Option<usize> {
+        self.memory.seats[seat].kept().filter(|owner| self.fits(*owner, seat))
     }
 
     /// Decides how many of its partitions each member keeps. Returns who has too few yet, and who
     /// may get one more after that.
     fn decide_keeps(&mut self, quota: &Quota) -> (Queue, Queue) {
-        let members = &mut self.memory.members[..self.members];
-        members.iter_mut().for_each(|member| member.keeps = 0);
-        for seat in &self.memory.seats[..self.seats] {
-            if let Some(owner) = seat.kept() {
-                members[owner].keeps += 1;
+        self.memory.members[..self.members].iter_mut().for_each(|member| member.keeps = 0);
+        for seat in 0..self.seats {
+            if let Some(owner) = self.keeper(seat) {
+                self.memory.members[owner].keeps += 1;
             }
         }
+        let members = &mut self.memory.members[..self.members];
         let (mut under, mut even, mut more) = (Queue::default(), Queue::default(), 0);
         for at in 0..members.len() {
             let has = members[at].keeps;
@@ -97,7 +114,7 @@ impl Leader<'_> {
                 }
                 last = Link::to(at);
                 let seat = topic.first + partition;
-                if let Some(owner) = self.memory.seats[seat].kept() {
+                if let Some(owner) = self.keeper(seat) {
                     let member = &self.memory.members[owner];
                     if member.seats < member.keeps {
                         self.give(seat, owner);
@@ -112,8 +129,9 @@ impl Leader<'_> {
     }
 
     /// Deals the other partitions around: to those with too few first.
-    fn deal(&mut self, quota: &Quota, mut under: Queue, mut even: Queue) {
-        for seat in 0..self.seats {
+    fn deal(&mut self, mut free: Link, quota: &Quota, mut under: Queue, mut even: Queue) {
+        while let Some(seat) = free.get() {
+            free = self.memory.seats[seat].next;
             if !self.memory.seats[seat].owner.is_none() {
                 continue;
             }

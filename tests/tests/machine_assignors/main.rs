@@ -1,0 +1,6 @@
+//! What the leader of a classic group computes: examples, rules, and Java's own assignors.
+
+mod case;
+mod examples;
+mod java;
+mod rules;
