@@ -209,7 +209,6 @@ impl Kind {
         matches!(self, Self::Join | Self::Sync)
     }
     #[cfg(not(feature = "classic"))]
-    #[expect(clippy::unused_self)]
     pub(crate) const fn is_round(self) -> bool {
         false
     }

@@ -1,7 +1,8 @@
-//! A member of a consumer group under KIP-848, and the offsets that the group commits.
+//! A member of a consumer group, and the offsets that the group commits.
 //!
-//! The coordinator decides who reads what: each heartbeat's response has the partitions that may be
-//! used now. What is new begins where the group committed; what is to go is revoked by the
+//! Under KIP-848 the coordinator decides who reads what: each heartbeat's response has the
+//! partitions that may be used now. In a classic group a member decides, once in each round
+//! (`classic`). What is new begins where the group committed; what is to go is revoked by the
 //! application first, and the coordinator learns of it by the next list of what is owned.
 
 mod assignment;

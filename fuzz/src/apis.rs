@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. Add new ones at the end: the corpus names them by index.
-pub const APIS: [ApiKey; 20] = [
+pub const APIS: [ApiKey; 24] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -24,6 +24,10 @@ pub const APIS: [ApiKey; 20] = [
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DeleteGroups,
     ApiKey::OffsetDelete,
+    ApiKey::JoinGroup,
+    ApiKey::SyncGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
 ];
 
 /// Those that are compared with the other codec.
@@ -64,6 +68,10 @@ macro_rules! with_response {
             }
             Key::DeleteGroups => $act::<wire::delete_groups::Response>($($arg),*),
             Key::OffsetDelete => $act::<wire::offset_delete::Response>($($arg),*),
+            Key::JoinGroup => $act::<wire::join_group::Response>($($arg),*),
+            Key::SyncGroup => $act::<wire::sync_group::Response>($($arg),*),
+            Key::Heartbeat => $act::<wire::heartbeat::Response>($($arg),*),
+            Key::LeaveGroup => $act::<wire::leave_group::Response>($($arg),*),
             other => panic!("{other:?} is not in APIS"),
         }
     }};

@@ -176,6 +176,11 @@ impl<'d> Group<'d> {
 
     /// Has the next heartbeat list what is owned, at once.
     pub(super) fn acknowledge(&mut self, now: Tick) {
+        // In a classic group the next round does.
+        #[cfg(feature = "classic")]
+        if self.is_classic() {
+            return;
+        }
         if self.phase == Phase::Member {
             (self.acknowledges, self.beat_at) = (true, now);
             self.dirty = true;

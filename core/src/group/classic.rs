@@ -377,11 +377,13 @@ impl<'d> Group<'d> {
     }
 
     /// Growth came, its starts are committed, and a round because of it may begin. A follower only
-    /// beats faster: the leader's round is on its way.
-    pub(super) fn trigger(&mut self) {
-        if self.classic.on && self.begins_rounds() {
+    /// beats faster: the leader's round is on its way. Returns whether there is a round.
+    pub(super) fn trigger(&mut self) -> bool {
+        let begins = self.classic.on && self.begins_rounds();
+        if begins {
             self.rejoin();
         }
+        begins
     }
 
     /// The leader began no round because of growth: this member does, once.

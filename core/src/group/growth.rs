@@ -133,10 +133,14 @@ impl<'d> Group<'d> {
         let growth = &mut self.growth;
         if begins {
             growth.from = Tick::NEVER;
-            growth.hurries = true;
-            self.beat_at = self.beat_at.min(cx.now);
             #[cfg(feature = "classic")]
-            self.trigger();
+            let hurries = !self.trigger();
+            #[cfg(not(feature = "classic"))]
+            let hurries = true;
+            if hurries {
+                self.growth.hurries = true;
+                self.beat_at = self.beat_at.min(cx.now);
+            }
         }
         let growth = &self.growth;
         growth.from.min(if growth.waits() { growth.until } else { Tick::NEVER })

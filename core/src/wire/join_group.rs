@@ -92,6 +92,8 @@ pub enum Item<'b> {
         error: ErrorCode,
         /// The generation that begins.
         generation: i32,
+        /// What the members are: `consumer`; version 7 and later.
+        protocol_type: Option<&'b str>,
         /// The assignor that was elected.
         protocol: Option<&'b str>,
         /// The leader's member id; empty where the coordinator assigns itself.
@@ -152,6 +154,7 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
             throttle_ms: values.i32_or(0, 0),
             error: values.error(1),
             generation: values.i32_or(2, -1),
+            protocol_type: values.text(3),
             protocol: values.text(4),
             leader: values.text(5).unwrap_or_default(),
             skip_assignment: values.bool(6),

@@ -77,6 +77,8 @@ pub enum Item<'b> {
         throttle_ms: i32,
         /// The result.
         error: ErrorCode,
+        /// What the members are: `consumer`; version 5 and later.
+        protocol_type: Option<&'b str>,
         /// The assignor; version 5 and later.
         protocol: Option<&'b str>,
         /// The member's assignment.
@@ -109,6 +111,7 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
         Piece::Fields(ROOT, _) => Item::Assignment {
             throttle_ms: values.i32_or(0, 0),
             error: values.error(1),
+            protocol_type: values.text(2),
             protocol: values.text(3),
             bytes: values.bytes(4),
         },

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::pending::{Cell, Pending};
 
 impl Consumer {
-    /// Reads some topics as a member of the group of [`Config::group`] (KIP-848): the coordinator
-    /// decides which partitions. Each begins where the group has committed; one without a commit
+    /// Reads some topics as a member of the group of [`Config::group`], by the protocol of
+    /// [`Config::group_protocol`]: the coordinator or another member decides which partitions. Each begins where the group has committed; one without a commit
     /// at [`Config::start`] when the group first reads the topic, and later where nothing is
     /// skipped, unless [`Config::group_skips`].
     ///

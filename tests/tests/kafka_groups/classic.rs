@@ -31,6 +31,7 @@ macro_rules! of_versions {
                 let Some(cluster) = start_or_skip(Spec::new(Version::$version, 1)) else { return };
                 grow(&cluster, (1, COOPERATIVE), $label);
                 grow(&cluster, (3, COOPERATIVE), $label);
+                grow(&cluster, (2, RANGE), $label);
             }
         }
     )*};

@@ -33,7 +33,10 @@ fn growth_is_read_at_once_and_nothing_is_lost_on_3_9() {
 
 /// Grows a topic and measures until the first record of the last new partition was read.
 pub(crate) fn grow(cluster: &Cluster, (members, kind): (u32, Kind), version: &str) {
-    let topic = format!("readings-{members}");
+    let topic = match kind {
+        Kind::Auto => format!("readings-{members}"),
+        Kind::Classic(assignors) => format!("readings-{members}-{assignors}"),
+    };
     let mut count = 2 * members;
     cluster.create(&topic, count).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");

@@ -96,6 +96,10 @@ pub(crate) fn decode(
         }
         "OffsetCommit" => run::<wire::offset_commit::Response>(version, bytes, feed),
         "OffsetFetch" => run::<wire::offset_fetch::Response>(version, bytes, feed),
+        "JoinGroup" => run::<wire::join_group::Response>(version, bytes, feed),
+        "SyncGroup" => run::<wire::sync_group::Response>(version, bytes, feed),
+        "Heartbeat" => run::<wire::heartbeat::Response>(version, bytes, feed),
+        "LeaveGroup" => run::<wire::leave_group::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }

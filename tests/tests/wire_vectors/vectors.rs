@@ -23,6 +23,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         include_str!("../../data/vectors/wire_vectors.jsonl"),
         include_str!("../../data/vectors/wire_recorded.jsonl"),
         include_str!("../../data/vectors/group_admin.jsonl"),
+        include_str!("../../data/vectors/classic.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
@@ -72,6 +73,10 @@ impl Vector {
             "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
             "OffsetCommit" => ApiKey::OFFSET_COMMIT,
             "OffsetFetch" => ApiKey::OFFSET_FETCH,
+            "JoinGroup" => ApiKey::JOIN_GROUP,
+            "SyncGroup" => ApiKey::SYNC_GROUP,
+            "Heartbeat" => ApiKey::HEARTBEAT,
+            "LeaveGroup" => ApiKey::LEAVE_GROUP,
             api => panic!("{api} is not of this test"),
         }
     }

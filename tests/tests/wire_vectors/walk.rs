@@ -28,6 +28,10 @@ fn schema(api: &str) -> &'static Schema {
         "ConsumerGroupHeartbeat" => &wire::consumer_group_heartbeat::SCHEMA,
         "OffsetCommit" => &wire::offset_commit::SCHEMA,
         "OffsetFetch" => &wire::offset_fetch::SCHEMA,
+        "JoinGroup" => &wire::join_group::SCHEMA,
+        "SyncGroup" => &wire::sync_group::SCHEMA,
+        "Heartbeat" => &wire::heartbeat::SCHEMA,
+        "LeaveGroup" => &wire::leave_group::SCHEMA,
         api => panic!("{api} is not of this test"),
     }
 }

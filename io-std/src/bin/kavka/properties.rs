@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use kavka_std::kavka_core::Assignor;
 use kavka_std::kavka_core::codec::Codec;
-use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
+use kavka_std::{Acks, Compression, Config, GroupProtocol, OutOfRange, Start};
 
 use super::security::Security;
 use super::{Failure, lines};
@@ -26,6 +27,9 @@ pub(super) struct Properties {
     /// `auto.offset.reset`: where reading begins, and what happens outside the log.
     pub(super) start: Option<Start>,
     pub(super) out_of_range: Option<OutOfRange>,
+    /// `group.protocol` and `partition.assignment.strategy`.
+    pub(super) protocol: Option<GroupProtocol>,
+    pub(super) assignors: Option<String>,
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,
@@ -72,6 +76,34 @@ const NO_EFFECT: [&str; 14] = [
     "retries",
     "max.in.flight.requests.per.connection",
 ];
+
+/// Reads how a member takes part in its group.
+pub(super) fn protocol(text: &str) -> Result<GroupProtocol, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(GroupProtocol::Auto),
+        "consumer" => Ok(GroupProtocol::Consumer),
+        "classic" => Ok(GroupProtocol::Classic),
+        _ => Err("must be auto, consumer or classic".into()),
+    }
+}
+
+/// Reads a list of assignors: names, or the classes of Kafka's Java client.
+pub(super) fn assignors(text: &str) -> Result<String, String> {
+    let mut names = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let class = name.strip_prefix("org.apache.kafka.clients.consumer.").unwrap_or(name);
+        let known = match class {
+            "RangeAssignor" => Some(Assignor::Range),
+            "RoundRobinAssignor" => Some(Assignor::RoundRobin),
+            "StickyAssignor" => Some(Assignor::Sticky),
+            "CooperativeStickyAssignor" => Some(Assignor::CooperativeSticky),
+            name => Assignor::from_name(name),
+        };
+        let known = known.ok_or("must be of range, roundrobin, sticky, cooperative-sticky")?;
+        names.push(known.name());
+    }
+    Ok(names.join(","))
+}
 
 /// The result of reading a property.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,6 +165,8 @@ impl Properties {
             "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
+            "group.protocol" => self.protocol = Some(protocol(value)?),
+            "partition.assignment.strategy" => self.assignors = Some(assignors(value)?),
             "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
