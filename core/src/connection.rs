@@ -64,7 +64,7 @@ pub(crate) enum Role {
     /// For the coordinator of a group, where there are spare connections.
     #[cfg(feature = "group")]
     Group,
-    /// The same where its requests may be held for long: wherever there is more than one connection.
+    /// The same where its requests may be held for long: wherever there are two connections.
     #[cfg(feature = "classic")]
     Round,
 }

@@ -51,7 +51,8 @@ pub(crate) fn sync(to: &mut Builder, item: wire::sync_group::Item<'_>) {
             "",
             json!({
                 "throttleTimeMs": throttle_ms, "errorCode": code(error),
-                "protocolType": protocol_type, "protocolName": protocol, "assignment": bytes(assignment),
+                "protocolType": protocol_type, "protocolName": protocol,
+                "assignment": bytes(assignment),
             }),
         ),
         other => panic!("{other:?}"),

@@ -207,7 +207,10 @@ fn a_group_that_is_too_large_to_be_led_is_left() {
     let left = s.expect::<kafka_protocol::messages::LeaveGroupRequest>();
     assert_eq!(&*left.body.members[0].member_id, ME);
     let what = LimitKind::GroupMembers;
-    let limit = |event: &Event<'_>| matches!(event, Event::GroupFailed { error: GroupError::Limit { what: w, .. } } if *w == what);
+    let limit = |event: &Event<'_>| match event {
+        Event::GroupFailed { error: GroupError::Limit { what: found, .. } } => *found == what,
+        _ => false,
+    };
     assert!(group_events(&mut s).iter().any(limit));
     s.none::<SyncGroupRequest>("others lead");
 }
@@ -265,7 +268,10 @@ fn errors_that_stay_end_the_membership() {
         let join = s.expect::<JoinGroupRequest>();
         refuse_join(&mut s, &join, code);
         let events = group_events(&mut s);
-        let refused = |event: &Event<'_>| matches!(event, Event::GroupFailed { error: GroupError::Refused(c) } if c.0 == code);
+        let refused = |event: &Event<'_>| match event {
+            Event::GroupFailed { error: GroupError::Refused(found) } => found.0 == code,
+            _ => false,
+        };
         assert!(events.iter().any(refused), "{code}: {events:?}");
         s.run(Duration::from_secs(5));
         s.none::<JoinGroupRequest>("it has ended");
