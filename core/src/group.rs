@@ -345,7 +345,12 @@ impl<'d> Group<'d> {
             self.left();
             return Tick::NEVER;
         }
-        next.min(leave).min(match self.find_coordinator(cx) {
+        let next = next.min(leave);
+        #[cfg(feature = "classic")]
+        if self.is_held() {
+            return next;
+        }
+        next.min(match self.find_coordinator(cx) {
             Ok(conn) => self.send(cx, conn),
             Err(at) => at,
         })

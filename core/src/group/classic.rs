@@ -200,6 +200,12 @@ impl<'d> Group<'d> {
         }
     }
 
+    /// Whether the coordinator holds a request, behind which nothing is sent.
+    pub(super) fn is_held(&self) -> bool {
+        let held = self.classic.round == Round::Parked || self.classic.syncs;
+        self.classic.on && held && self.phase != Phase::Leaving
+    }
+
     /// Has another round begin.
     pub(super) fn rejoin(&mut self) {
         (self.classic.due, self.dirty) = (true, true);

@@ -37,17 +37,17 @@ fn classic(world: &World, assignors: &'static str) -> Config<'static> {
     config
 }
 
-/// Returns the version, the topics and the owned partitions of the first subscription.
-fn subscription(join: &Join) -> (Vec<String>, Vec<(String, Vec<i32>)>, i32) {
+/// Returns the topics of the first subscription, what is owned of `t`, and the generation.
+fn subscription(join: &Join) -> (Vec<String>, Vec<i32>, i32) {
     let bytes = &join.body.protocols[0].metadata;
     let read = Subscription::read(bytes).expect("a subscription");
-    let owned = read.owned.map(|(name, list)| (name.to_owned(), list.collect()));
+    let owned = read.owned.flat_map(|(_, list)| list);
     (read.topics.map(str::to_owned).collect(), owned.collect(), read.generation)
 }
 
 /// Returns what is owned of `t`.
 fn owned(join: &Join) -> Vec<i32> {
-    subscription(join).1.into_iter().flat_map(|(_, list)| list).collect()
+    subscription(join).1
 }
 
 /// Gives the member an id, as brokers of 2.4 and later do first.

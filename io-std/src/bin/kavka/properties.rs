@@ -503,6 +503,11 @@ mod tests {
             ("compression.gzip.level", "9"),
             ("compression.gzip.level", "-1"),
             ("compression.zstd.level", "1"),
+            ("group.protocol", "CLASSIC"),
+            (
+                "partition.assignment.strategy",
+                "range, org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+            ),
         ];
         let mut properties = Properties::default();
         for (key, value) in good {
@@ -510,6 +515,8 @@ mod tests {
         }
         let chosen = properties.compression().map(|chosen| chosen.to_string());
         assert_eq!(chosen.as_deref(), Some("zstd:1"));
+        assert_eq!(properties.protocol, Some(GroupProtocol::Classic));
+        assert_eq!(properties.assignors.as_deref(), Some("range,cooperative-sticky"));
         let config = format!("{:?}", properties.apply(Config::new("h:1")));
         for part in [
             "batch_bytes: 1000,",
@@ -539,6 +546,8 @@ mod tests {
             ("isolation.level", "read_committed"),
             ("transactional.id", "t"),
             ("compression.type", "uncompressed"),
+            ("group.protocol", "share"),
+            ("partition.assignment.strategy", "uniform"),
             ("compression.zstd.level", "high"),
             ("compression.zstd.level", "23"),
             ("compression.gzip.level", "10"),

@@ -70,7 +70,7 @@ fn heartbeats_begin_an_interval_after_the_join() {
     assert_eq!(first.body.generation_id, 1);
     let second = pulse(&mut s, 27);
     s.expect::<JoinGroupRequest>();
-    s.run(Duration::from_secs(4));
+    s.run(Duration::from_secs(10));
     s.none::<HeartbeatRequest>("none while it waits for the others");
     assert!((2900..3100).contains(&first.at.until(second.at).as_millis()));
 }
