@@ -17,6 +17,8 @@ use crate::wire::{add_offsets_to_txn, add_partitions_to_txn, end_txn, txn_offset
 use crate::wire::{
     consumer_group_describe, delete_groups, describe_groups, list_groups, offset_delete,
 };
+#[cfg(feature = "classic")]
+use crate::wire::{heartbeat, join_group, leave_group, sync_group};
 #[cfg(any(feature = "group", feature = "group-admin"))]
 use crate::wire::{offset_commit, offset_fetch};
 #[cfg(feature = "sasl")]
@@ -120,6 +122,19 @@ rows! {
     Coordinator: FIND_COORDINATOR, find_coordinator, Group, 2, 0, false;
     #[cfg(feature = "group")]
     Heartbeat: CONSUMER_GROUP_HEARTBEAT, consumer_group_heartbeat, Group, 0, 0, false;
+    /// Parked until the round is complete: the longest of all requests.
+    #[cfg(feature = "classic")]
+    Join: JOIN_GROUP, join_group, Group, 3, 0, true;
+    /// Parked until the leader has assigned.
+    #[cfg(feature = "classic")]
+    Sync: SYNC_GROUP, sync_group, Group, 2, 0, true;
+    #[cfg(feature = "classic")]
+    Beat: HEARTBEAT, heartbeat, Group, 2, 0, false;
+    #[cfg(feature = "classic")]
+    Leave: LEAVE_GROUP, leave_group, Group, 2, 0, false;
+    /// Partitions of the topics that the members of a group subscribe to, for its leader.
+    #[cfg(feature = "classic")]
+    Counts: METADATA, metadata, Group, 6, 0, false;
     #[cfg(feature = "group")]
     Commit: OFFSET_COMMIT, offset_commit, Group, 4, 0, false;
     #[cfg(feature = "group")]
@@ -206,6 +221,17 @@ impl Kind {
     pub(crate) const EPOCHS: Option<Self> = Some(Self::Epochs);
     #[cfg(all(feature = "consumer", not(feature = "epochs")))]
     pub(crate) const EPOCHS: Option<Self> = None;
+
+    /// Whether a broker may hold it for as long as the members of a group take: nothing may be sent
+    /// behind it, and its silence says nothing.
+    #[cfg(feature = "classic")]
+    pub(crate) fn is_round(self) -> bool {
+        matches!(self, Self::Join | Self::Sync)
+    }
+    #[cfg(not(feature = "classic"))]
+    pub(crate) const fn is_round(self) -> bool {
+        false
+    }
 
     /// Whether it requests the cluster id before a connection is ready.
     pub(crate) fn confirms(self) -> bool {

@@ -81,9 +81,14 @@ pub enum Isolation {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum GroupProtocol {
-    /// That of KIP-848: the coordinator assigns (Kafka 4.0; 3.7 where it is switched on).
+    /// That of KIP-848 where the coordinator offers it for the group, else the classic one.
     #[default]
+    Auto,
+    /// That of KIP-848: the coordinator assigns (Kafka 4.0; 3.7 where it is switched on).
     Consumer,
+    /// The classic one: a member assigns (JoinGroup, SyncGroup).
+    #[cfg(feature = "classic")]
+    Classic,
 }
 
 /// How the leader of a classic group assigns partitions: as the assignors of Kafka's Java client.
@@ -294,6 +299,18 @@ pub struct Config<'d> {
     /// that of the broker's configuration.
     #[cfg(feature = "group")]
     pub group_assignor: &'d str,
+    /// The assignors that a member of a classic group supports, the preferred one first, separated
+    /// by commas (`partition.assignment.strategy`): `range`, `roundrobin`, `sticky`,
+    /// `cooperative-sticky`. Partitions stay with their members in rounds that elect the last one.
+    #[cfg(feature = "classic")]
+    pub group_assignors: &'d str,
+    /// The coordinator removes a member of a classic group that is silent for this long
+    /// (`session.timeout.ms`; 45 s).
+    #[cfg(feature = "classic")]
+    pub session_timeout: Duration,
+    /// How often such a member is heard (`heartbeat.interval.ms`; 3 s).
+    #[cfg(feature = "classic")]
+    pub heartbeat_interval: Duration,
     /// How long the coordinator waits for partitions to be revoked (`max.poll.interval.ms`; 300 s).
     #[cfg(feature = "group")]
     pub rebalance_timeout: Duration,
@@ -402,6 +419,14 @@ pub(crate) struct Settings<'d> {
     pub(crate) instance: Text<'d>,
     #[cfg(feature = "group")]
     pub(crate) assignor: Text<'d>,
+    #[cfg(feature = "classic")]
+    pub(crate) protocol: GroupProtocol,
+    #[cfg(feature = "classic")]
+    pub(crate) assignors: Text<'d>,
+    #[cfg(feature = "classic")]
+    pub(crate) session_timeout: Span,
+    #[cfg(feature = "classic")]
+    pub(crate) heartbeat_interval: Span,
     #[cfg(feature = "group")]
     pub(crate) rebalance_timeout: Span,
     /// Zero for never.
@@ -467,6 +492,14 @@ impl<'d> Settings<'d> {
             instance: Text::Lent(config.group_instance),
             #[cfg(feature = "group")]
             assignor: Text::Lent(config.group_assignor),
+            #[cfg(feature = "classic")]
+            protocol: config.group_protocol,
+            #[cfg(feature = "classic")]
+            assignors: Text::Lent(config.group_assignors),
+            #[cfg(feature = "classic")]
+            session_timeout: Span::of(config.session_timeout),
+            #[cfg(feature = "classic")]
+            heartbeat_interval: Span::of(config.heartbeat_interval),
             #[cfg(feature = "group")]
             rebalance_timeout: Span::of(config.rebalance_timeout),
             #[cfg(feature = "group")]
@@ -501,6 +534,8 @@ impl<'d> Settings<'d> {
             instance,
             #[cfg(feature = "group")]
             assignor: self.assignor.into_owned(),
+            #[cfg(feature = "classic")]
+            assignors: self.assignors.into_owned(),
             ..self
         }
     }
@@ -553,6 +588,8 @@ impl<'d> Settings<'d> {
             return Err(ConfigError::TooLong);
         }
         let none = self.rebalance_timeout == Span::ZERO;
+        #[cfg(feature = "classic")]
+        self.check_classic()?;
         if none { Err(ConfigError::Duration) } else { Ok(()) }
     }
 
@@ -572,6 +609,22 @@ impl<'d> Settings<'d> {
     #[cfg(feature = "transactions")]
     pub(crate) fn is_transactional(&self) -> bool {
         !self.transactional_id.is_empty()
+    }
+
+    #[cfg(feature = "classic")]
+    fn check_classic(&self) -> Result<(), ConfigError> {
+        if self.assignors.len() > 255 {
+            return Err(ConfigError::TooLong);
+        }
+        let (beat, session) = (self.heartbeat_interval, self.session_timeout);
+        if beat == Span::ZERO || beat >= session {
+            return Err(ConfigError::Duration);
+        }
+        let known = |name: &str| Assignor::from_name(name).is_some();
+        match listed(&self.assignors).all(known) {
+            true => Ok(()),
+            false => Err(ConfigError::Assignor),
+        }
     }
 
     /// Whether the group commits by itself.
@@ -671,9 +724,15 @@ impl<'d> Config<'d> {
             #[cfg(feature = "group")]
             group_instance: "",
             #[cfg(feature = "group")]
-            group_protocol: GroupProtocol::Consumer,
+            group_protocol: GroupProtocol::Auto,
             #[cfg(feature = "group")]
             group_assignor: "",
+            #[cfg(feature = "classic")]
+            group_assignors: "cooperative-sticky,range",
+            #[cfg(feature = "classic")]
+            session_timeout: Duration::from_secs(45),
+            #[cfg(feature = "classic")]
+            heartbeat_interval: Duration::from_secs(3),
             #[cfg(feature = "group")]
             rebalance_timeout: Duration::from_secs(300),
             #[cfg(feature = "group")]
@@ -794,6 +853,17 @@ fn cut(text: &str, mark: u8) -> (&str, &str) {
     let at = text.bytes().position(|byte| byte == mark).unwrap_or(text.len());
     let (before, after) = (text.get(..at), text.get(at + 1..));
     (before.unwrap_or_default(), after.unwrap_or_default())
+}
+
+/// Returns the names of a list.
+#[cfg(feature = "classic")]
+pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
+    let (mut rest, count) = (text, seeds(text));
+    (0..count).map(move |_| {
+        let (name, after) = cut(rest, b',');
+        rest = after;
+        name.trim_ascii()
+    })
 }
 
 /// `host:port`, or `[v6]:port`; surrounding spaces are ignored. Works on bytes, since the library's

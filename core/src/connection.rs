@@ -64,6 +64,9 @@ pub(crate) enum Role {
     /// For a coordinator of groups or transactions, where there are spare connections.
     #[cfg(any(feature = "group", feature = "transactions"))]
     Coordinator,
+    /// The same where its requests may be held for long: wherever there are two connections.
+    #[cfg(feature = "classic")]
+    Round,
 }
 
 /// What other code needs of a role. A new role is defined here.
@@ -75,6 +78,8 @@ impl Role {
             Self::Fetch => false,
             #[cfg(any(feature = "group", feature = "transactions"))]
             Self::Coordinator => false,
+            #[cfg(feature = "classic")]
+            Self::Round => false,
         }
     }
 
@@ -85,6 +90,8 @@ impl Role {
             Self::Fetch | Self::Probe | Self::First => 1,
             #[cfg(any(feature = "group", feature = "transactions"))]
             Self::Coordinator => 1,
+            #[cfg(feature = "classic")]
+            Self::Round => 1,
         }
     }
 }
@@ -343,7 +350,13 @@ impl Conn {
 
     /// Whether it may take requests about the cluster and can respond now.
     pub(crate) fn takes_requests(&self, now: Tick) -> bool {
-        self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
+        let free = !self.in_flight.is_full() && !self.holds_round();
+        self.is_shared() && free && self.is_sound(now)
+    }
+
+    /// Whether it waits for the members of a group: what is sent now would, too.
+    fn holds_round(&self) -> bool {
+        cfg!(feature = "classic") && self.awaits(Kind::is_round)
     }
 
     /// Whether responses wait for those to batches, of which the first to a new partition takes up
@@ -671,6 +684,7 @@ impl<'d> Net<'d> {
     pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
         let free = !slot.drain && !slot.is_quiet(now) && !slot.in_flight.is_full();
+        let free = free && guard!("nothing is sent behind a round", !slot.holds_round() => true);
         slot.state == ConnState::Ready && free
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct LookUp<'k> {
     pub(crate) key: Key<'k>,
     pub(crate) kind: Kind,
     pub(crate) tag: Tag,
+    /// Which connection requests to it use.
+    pub(crate) role: Role,
 }
 
 /// See the module.
@@ -87,7 +89,7 @@ impl Coordinator {
             return Err((cx.now + AGAIN).min(self.until));
         }
         let until = if down { self.until } else { Tick::NEVER };
-        match cx.wish(node, Role::Coordinator) {
+        match cx.wish(node, look_up.role) {
             Wish::Ready(conn) => Ok(conn),
             Wish::Later(at) => Err(at.min(until)),
         }
@@ -100,7 +102,7 @@ impl Coordinator {
         if self.retry_at > cx.now {
             return self.retry_at;
         }
-        let LookUp { key, kind, tag } = *look_up;
+        let LookUp { key, kind, tag, .. } = *look_up;
         let Some(conn) = cx.pick_main(None, kind) else { return cx.now + AGAIN };
         let Cx { net, settings, now, .. } = cx;
         let (key, key_type) = match key {

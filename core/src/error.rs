@@ -245,6 +245,9 @@ pub enum ConfigError {
     /// Transactions need idempotence.
     #[cfg(feature = "transactions")]
     TransactionsNeedIdempotence,
+    /// An assignor of classic groups that there is not.
+    #[cfg(feature = "classic")]
+    Assignor,
     /// A limit is below the smallest that works.
     TooLittle {
         /// Which one.
@@ -491,6 +494,8 @@ impl fmt::Display for ConfigError {
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
             #[cfg(feature = "transactions")]
             Self::TransactionsNeedIdempotence => "transactions need idempotence",
+            #[cfg(feature = "classic")]
+            Self::Assignor => "no such assignor: range, roundrobin, sticky or cooperative-sticky",
             Self::TooLittle { what, least } => {
                 return write!(f, "too little memory: {what}; at least {least}");
             }

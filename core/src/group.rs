@@ -1,10 +1,13 @@
-//! A member of a consumer group under KIP-848, and the offsets that the group commits.
+//! A member of a consumer group, and the offsets that the group commits.
 //!
-//! The coordinator decides who reads what: each heartbeat's response has the partitions that may be
-//! used now. What is new begins where the group committed; what is to go is revoked by the
+//! Under KIP-848 the coordinator decides who reads what: each heartbeat's response has the
+//! partitions that may be used now. In a classic group a member decides, once in each round
+//! (`classic`). What is new begins where the group committed; what is to go is revoked by the
 //! application first, and the coordinator learns of it by the next list of what is owned.
 
 mod assignment;
+#[cfg(feature = "classic")]
+mod classic;
 mod commit;
 mod committed;
 mod contact;
@@ -28,6 +31,8 @@ use crate::time::{Span, Tick};
 use crate::wire::ErrorCode;
 
 pub(crate) use assignment::Share;
+#[cfg(feature = "classic")]
+use classic::Classic;
 use commit::Commits;
 use committed::Queries;
 use contact::Check;
@@ -91,6 +96,9 @@ pub(crate) struct Interest {
     /// The first of those that the owner of partition 0 is to seed, until this member does.
     /// 0: none.
     unseeded: u32,
+    /// Its partitions in the plan of this member, which leads.
+    #[cfg(feature = "classic")]
+    planned: u32,
 }
 
 impl Interest {
@@ -108,6 +116,8 @@ impl Interest {
         begun: 0,
         seen: 0,
         unseeded: 0,
+        #[cfg(feature = "classic")]
+        planned: 0,
     };
 }
 
@@ -166,8 +176,7 @@ pub(crate) struct Group<'d> {
     leave_until: Tick,
     dirty: bool,
     #[cfg(feature = "classic")]
-    #[allow(dead_code, reason = "the membership of classic groups plans by it")]
-    leader: Leader<'d>,
+    classic: Classic<'d>,
 }
 
 impl<'d> Group<'d> {
@@ -205,7 +214,7 @@ impl<'d> Group<'d> {
             leave_until: Tick::NEVER,
             dirty: false,
             #[cfg(feature = "classic")]
-            leader: Leader::new(memory.leader),
+            classic: Classic::new(Leader::new(memory.leader)),
         }
     }
 
@@ -244,7 +253,11 @@ impl<'d> Group<'d> {
             self.id = member_id(&mut cx.rng);
             (self.phase, self.begun) = (Phase::Joining, begun);
             self.renew();
+            #[cfg(feature = "classic")]
+            self.choose_protocol(&cx.settings);
         }
+        #[cfg(feature = "classic")]
+        self.rejoin();
         self.dirty = true;
         Ok(())
     }
@@ -257,6 +270,8 @@ impl<'d> Group<'d> {
         (self.departs, self.beaten) = (false, false);
         self.beat_at = Tick::ZERO;
         self.queries = Queries::NONE;
+        #[cfg(feature = "classic")]
+        self.classic.renew();
         self.dirty = true;
     }
 
@@ -287,7 +302,11 @@ impl<'d> Group<'d> {
         self.give_up_all(cx, consumer, true);
         self.commits.fail(error);
         // A member that the coordinator knows leaves, so that others get its partitions.
-        let known = self.epoch > 0 && error.is_ours();
+        #[cfg(feature = "classic")]
+        let has_id = self.is_classic() && !self.classic.id().is_empty();
+        #[cfg(not(feature = "classic"))]
+        let has_id = false;
+        let known = (self.epoch > 0 || has_id) && error.is_ours();
         if known {
             (self.phase, self.leave_until) = (Phase::Leaving, cx.now + UNHEARD);
             self.beat_at = Tick::ZERO;
@@ -304,6 +323,8 @@ impl<'d> Group<'d> {
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>, consumer: &mut Consumer<'d>) -> Tick {
         self.dirty = false;
+        #[cfg(feature = "classic")]
+        self.prepare_round(cx, consumer);
         self.work |= consumer.take_resolved() && self.coming + self.growth.seeding > 0;
         if self.work || self.look_at <= cx.now {
             self.advance(cx, consumer);
@@ -324,7 +345,12 @@ impl<'d> Group<'d> {
             self.left();
             return Tick::NEVER;
         }
-        next.min(leave).min(match self.find_coordinator(cx) {
+        let next = next.min(leave);
+        #[cfg(feature = "classic")]
+        if self.is_held() {
+            return next;
+        }
+        next.min(match self.find_coordinator(cx) {
             Ok(conn) => self.send(cx, conn),
             Err(at) => at,
         })
@@ -332,6 +358,10 @@ impl<'d> Group<'d> {
 
     /// Sends what is due to the coordinator.
     fn send(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
+        #[cfg(feature = "classic")]
+        if self.is_classic() {
+            return self.send_classic(cx, conn);
+        }
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
         let beat = self.send_heartbeat(cx, conn);
@@ -356,6 +386,13 @@ impl<'d> Group<'d> {
         match code {
             ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::NOT_COORDINATOR => {
                 self.move_coordinator(cx);
+                true
+            }
+            #[cfg(feature = "classic")]
+            ErrorCode::ILLEGAL_GENERATION => self.is_behind(),
+            #[cfg(feature = "classic")]
+            ErrorCode::REBALANCE_IN_PROGRESS => {
+                self.rejoin();
                 true
             }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => {
@@ -423,6 +460,10 @@ impl<'d> Group<'d> {
     }
 
     pub(crate) fn member_id(&self) -> &str {
+        #[cfg(feature = "classic")]
+        if self.is_classic() {
+            return self.classic.id();
+        }
         str::from_utf8(&self.id).unwrap_or_default()
     }
 }

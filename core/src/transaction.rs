@@ -14,6 +14,7 @@ mod owner;
 mod partitions;
 
 use crate::cluster::Cx;
+use crate::connection::Role;
 use crate::coordinator::{Coordinator, Key, LookUp};
 use crate::error::{Error, Misuse, TransactionError};
 use crate::memory::{Rng, backoff};
@@ -222,7 +223,8 @@ impl Transaction {
         if self.retry_at > cx.now {
             return over.min(self.retry_at);
         }
-        let look_up = LookUp { key: Key::Transaction, kind: Kind::TxnCoordinator, tag: [0, 0] };
+        let (key, kind, role) = (Key::Transaction, Kind::TxnCoordinator, Role::Coordinator);
+        let look_up = LookUp { key, kind, tag: [0, 0], role };
         over.min(match self.coordinator.find(cx, &look_up) {
             Ok(conn) => self.send(cx, producer, conn, &due),
             Err(at) => at,

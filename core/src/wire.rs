@@ -54,7 +54,13 @@ pub mod fetch;
 #[cfg(any(feature = "group", feature = "group-admin", feature = "transactions"))]
 pub mod find_coordinator;
 pub mod header;
+#[cfg(feature = "classic")]
+pub mod heartbeat;
 pub mod init_producer_id;
+#[cfg(feature = "classic")]
+pub mod join_group;
+#[cfg(feature = "classic")]
+pub mod leave_group;
 #[cfg(feature = "group-admin")]
 pub mod list_groups;
 pub mod list_offsets;
@@ -71,6 +77,8 @@ pub mod produce;
 pub mod sasl_authenticate;
 #[cfg(feature = "sasl")]
 pub mod sasl_handshake;
+#[cfg(feature = "classic")]
+pub mod sync_group;
 #[cfg(feature = "transactions")]
 pub mod txn_offset_commit;
 

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. Add new ones at the end: the corpus names them by index.
-pub const APIS: [ApiKey; 22] = [
+pub const APIS: [ApiKey; 30] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -26,6 +26,14 @@ pub const APIS: [ApiKey; 22] = [
     ApiKey::OffsetDelete,
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
+    ApiKey::JoinGroup,
+    ApiKey::SyncGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::TxnOffsetCommit,
+    ApiKey::EndTxn,
 ];
 
 /// Those that are compared with the other codec.
@@ -68,6 +76,16 @@ macro_rules! with_response {
             Key::OffsetDelete => $act::<wire::offset_delete::Response>($($arg),*),
             Key::SaslHandshake => $act::<wire::sasl_handshake::Response>($($arg),*),
             Key::SaslAuthenticate => $act::<wire::sasl_authenticate::Response>($($arg),*),
+            Key::JoinGroup => $act::<wire::join_group::Response>($($arg),*),
+            Key::SyncGroup => $act::<wire::sync_group::Response>($($arg),*),
+            Key::Heartbeat => $act::<wire::heartbeat::Response>($($arg),*),
+            Key::LeaveGroup => $act::<wire::leave_group::Response>($($arg),*),
+            Key::AddPartitionsToTxn => {
+                $act::<wire::add_partitions_to_txn::Response>($($arg),*)
+            }
+            Key::AddOffsetsToTxn => $act::<wire::add_offsets_to_txn::Response>($($arg),*),
+            Key::TxnOffsetCommit => $act::<wire::txn_offset_commit::Response>($($arg),*),
+            Key::EndTxn => $act::<wire::end_txn::Response>($($arg),*),
             other => panic!("{other:?} is not in APIS"),
         }
     }};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_core::{Acks, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
+use kavka_core::{Acks, GroupProtocol, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
 
 use crate::compression::Compression;
 use crate::driver::Mode;
@@ -56,6 +56,10 @@ pub struct Config {
     pub(crate) transaction_timeout: Duration,
     pub(crate) group: String,
     pub(crate) group_instance: String,
+    pub(crate) group_protocol: GroupProtocol,
+    pub(crate) group_assignors: Option<String>,
+    pub(crate) session_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
     pub(crate) auto_commit: Option<Duration>,
     pub(crate) group_skips: bool,
     pub(crate) rebalance_timeout: Duration,
@@ -113,6 +117,10 @@ impl Config {
             transaction_timeout: Duration::from_secs(60),
             group: String::new(),
             group_instance: String::new(),
+            group_protocol: GroupProtocol::Auto,
+            group_assignors: None,
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(3),
             auto_commit: None,
             group_skips: false,
             rebalance_timeout: Duration::from_secs(300),
@@ -174,6 +182,40 @@ impl Config {
     #[must_use]
     pub fn group_instance(mut self, id: impl Into<String>) -> Self {
         self.group_instance = id.into();
+        self
+    }
+
+    /// Which protocol the member speaks (`group.protocol`). Default: [`GroupProtocol::Auto`], that
+    /// of KIP-848 where the coordinator offers it, else the classic one.
+    #[must_use]
+    pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
+        self.group_protocol = protocol;
+        self
+    }
+
+    /// The assignors that the member of a classic group supports, the preferred one first,
+    /// separated by commas (`partition.assignment.strategy`): `range`, `roundrobin`, `sticky`,
+    /// `cooperative-sticky`. All members of a group need one in common. Default:
+    /// `cooperative-sticky,range`.
+    #[must_use]
+    pub fn group_assignors(mut self, names: impl Into<String>) -> Self {
+        self.group_assignors = Some(names.into());
+        self
+    }
+
+    /// The coordinator removes a member of a classic group that is silent for this long
+    /// (`session.timeout.ms`). Default: 45 s.
+    #[must_use]
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How often a member of a classic group is heard (`heartbeat.interval.ms`), below
+    /// [`Config::session_timeout`]. Default: 3 s.
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval;
         self
     }
 
@@ -570,6 +612,12 @@ impl Config {
         }
         core.group = &self.group;
         core.group_instance = &self.group_instance;
+        core.group_protocol = self.group_protocol;
+        if let Some(names) = &self.group_assignors {
+            core.group_assignors = names;
+        }
+        core.session_timeout = self.session_timeout;
+        core.heartbeat_interval = self.heartbeat_interval;
         core.auto_commit = self.auto_commit;
         core.group_skips = self.group_skips;
         core.rebalance_timeout = self.rebalance_timeout;

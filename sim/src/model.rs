@@ -212,6 +212,7 @@ enum Event {
     Member { group: StrBytes, id: StrBytes },
     Overdue { id: StrBytes, since: Duration },
     Mark { id: StrBytes },
+    Round { group: StrBytes },
 }
 
 /// A partition whose log or leader changed; fetches that wait for it are checked again.
@@ -470,6 +471,7 @@ impl Cluster {
             Event::Member { group, id } => self.check_member(&group, &id),
             Event::Overdue { id, since } => self.overdue(&id, since),
             Event::Mark { id } => self.mark(&id),
+            Event::Round { group } => self.check_round(&group),
         }
     }
 
@@ -517,6 +519,10 @@ impl Cluster {
             RequestKind::DeleteTopics(request) => self.delete_topics(&ctx, &request),
             RequestKind::FindCoordinator(request) => self.find_coordinator(&ctx, &request),
             RequestKind::ConsumerGroupHeartbeat(request) => self.group_heartbeat(&ctx, &request),
+            RequestKind::JoinGroup(request) => self.join_group(&ctx, &request),
+            RequestKind::SyncGroup(request) => self.sync_group(&ctx, &request),
+            RequestKind::Heartbeat(request) => self.heartbeat(&ctx, &request),
+            RequestKind::LeaveGroup(request) => self.leave_group(&ctx, &request),
             RequestKind::OffsetCommit(request) => self.offset_commit(&ctx, &request),
             RequestKind::AddPartitionsToTxn(request) => self.add_partitions(&ctx, &request),
             RequestKind::AddOffsetsToTxn(request) => self.add_offsets(&ctx, &request),

@@ -74,21 +74,61 @@ impl Profile {
     #[must_use]
     pub fn group_ranges(self) -> &'static [(ApiKey, i16, i16)] {
         match self {
-            Self::V1_1 => &[(OffsetCommit, 0, 3), (OffsetFetch, 0, 3), (FindCoordinator, 0, 1)],
-            Self::V2_4 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 6), (FindCoordinator, 0, 3)],
-            Self::V2_8 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 7), (FindCoordinator, 0, 3)],
-            Self::V3_2 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 8), (FindCoordinator, 0, 4)],
+            Self::V1_1 => &[
+                (OffsetCommit, 0, 3),
+                (OffsetFetch, 0, 3),
+                (FindCoordinator, 0, 1),
+                (JoinGroup, 0, 2),
+                (Heartbeat, 0, 1),
+                (LeaveGroup, 0, 1),
+                (SyncGroup, 0, 1),
+            ],
+            Self::V2_4 => &[
+                (OffsetCommit, 0, 8),
+                (OffsetFetch, 0, 6),
+                (FindCoordinator, 0, 3),
+                (JoinGroup, 0, 6),
+                (Heartbeat, 0, 4),
+                (LeaveGroup, 0, 4),
+                (SyncGroup, 0, 4),
+            ],
+            Self::V2_8 => &[
+                (OffsetCommit, 0, 8),
+                (OffsetFetch, 0, 7),
+                (FindCoordinator, 0, 3),
+                (JoinGroup, 0, 7),
+                (Heartbeat, 0, 4),
+                (LeaveGroup, 0, 4),
+                (SyncGroup, 0, 5),
+            ],
+            Self::V3_2 => &[
+                (OffsetCommit, 0, 8),
+                (OffsetFetch, 0, 8),
+                (FindCoordinator, 0, 4),
+                (JoinGroup, 0, 9),
+                (Heartbeat, 0, 4),
+                (LeaveGroup, 0, 5),
+                (SyncGroup, 0, 5),
+            ],
             Self::V3_9 => &[
                 (OffsetCommit, 0, 9),
                 (OffsetFetch, 0, 9),
                 (FindCoordinator, 0, 6),
                 (ConsumerGroupHeartbeat, 0, 0),
+                (JoinGroup, 0, 9),
+                (Heartbeat, 0, 4),
+                (LeaveGroup, 0, 5),
+                (SyncGroup, 0, 5),
             ],
             Self::V4_4 => &[
                 (OffsetCommit, 2, 9),
                 (OffsetFetch, 1, 9),
                 (FindCoordinator, 0, 6),
                 (ConsumerGroupHeartbeat, 0, 1),
+                (JoinGroup, 0, 9),
+                (Heartbeat, 0, 4),
+                (LeaveGroup, 0, 5),
+                (SyncGroup, 0, 5),
             ],
         }
     }
@@ -168,9 +208,9 @@ impl FromStr for Profile {
 
 use ApiKey::{
     AddOffsetsToTxn, AddPartitionsToTxn, ApiVersions, ConsumerGroupHeartbeat, CreatePartitions,
-    CreateTopics, DeleteTopics, DescribeTopicPartitions, EndTxn, Fetch, FindCoordinator,
-    InitProducerId, ListOffsets, Metadata, OffsetCommit, OffsetFetch, OffsetForLeaderEpoch,
-    Produce, TxnOffsetCommit,
+    CreateTopics, DeleteTopics, DescribeTopicPartitions, EndTxn, Fetch, FindCoordinator, Heartbeat,
+    InitProducerId, JoinGroup, LeaveGroup, ListOffsets, Metadata, OffsetCommit, OffsetFetch,
+    OffsetForLeaderEpoch, Produce, SyncGroup, TxnOffsetCommit,
 };
 
 const V1_1: [(ApiKey, i16, i16); 9] = [

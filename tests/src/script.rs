@@ -33,9 +33,10 @@ use kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
     CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest,
     DescribeTopicPartitionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
+    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
     TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
@@ -93,6 +94,10 @@ operation! {
     AddOffsetsToTxn AddOffsetsToTxnRequest,
     TxnOffsetCommit TxnOffsetCommitRequest,
     EndTxn EndTxnRequest,
+    JoinGroup JoinGroupRequest,
+    SyncGroup SyncGroupRequest,
+    Heartbeat HeartbeatRequest,
+    LeaveGroup LeaveGroupRequest,
     SaslHandshake SaslHandshakeRequest,
     SaslAuthenticate SaslAuthenticateRequest,
 }

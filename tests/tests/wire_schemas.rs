@@ -53,6 +53,10 @@ fn apis() -> Vec<Api> {
         "AddOffsetsToTxn" add_offsets_to_txn add_offsets_request,
         "TxnOffsetCommit" txn_offset_commit txn_offsets_request,
         "EndTxn" end_txn end_txn_request,
+        "JoinGroup" join_group join_request,
+        "SyncGroup" sync_group sync_request,
+        "Heartbeat" heartbeat classic_heartbeat_request,
+        "LeaveGroup" leave_group leave_request,
         "SaslHandshake" sasl_handshake sasl_handshake_request,
         "SaslAuthenticate" sasl_authenticate sasl_authenticate_request,
     ]
@@ -478,6 +482,23 @@ fn expected_of_groups(name: &str) -> Value {
             }],
             "RequireStable": true,
         }),
+        "JoinGroup" => json!({
+            "GroupId": "group", "SessionTimeoutMs": 1, "RebalanceTimeoutMs": 2,
+            "MemberId": "member", "GroupInstanceId": "one", "ProtocolType": "consumer",
+            "Protocols": [{ "Name": "range", "Metadata": "abc" }], "Reason": "why",
+        }),
+        "SyncGroup" => json!({
+            "GroupId": "group", "GenerationId": 5, "MemberId": "member", "GroupInstanceId": "one",
+            "ProtocolType": "consumer", "ProtocolName": "range",
+            "Assignments": [{ "MemberId": "other", "Assignment": "abc" }],
+        }),
+        "Heartbeat" => json!({
+            "GroupId": "group", "GenerationId": 5, "MemberId": "member", "GroupInstanceId": "one",
+        }),
+        "LeaveGroup" => json!({
+            "GroupId": "group", "MemberId": "member",
+            "Members": [{ "MemberId": "member", "GroupInstanceId": "one", "Reason": "why" }],
+        }),
         name => panic!("no expectation for {name}"),
     }
 }
@@ -733,6 +754,48 @@ fn offset_fetch_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> 
     out.i32(2)?;
     end_topic(out, version)?;
     end(out, version, true)
+}
+
+fn join_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::join_group::*;
+    let head = Head {
+        group: "group",
+        session_timeout_ms: 1,
+        rebalance_timeout_ms: 2,
+        member: "member",
+        instance: Some("one"),
+    };
+    begin(out, version, &head, 1)?;
+    protocol(out, version, "range", 3)?;
+    out.raw(b"abc")?;
+    end_protocol(out, version)?;
+    end(out, version, Some("why"))
+}
+
+fn sync_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::sync_group::*;
+    let head = Head {
+        group: "group",
+        generation: 5,
+        member: "member",
+        instance: Some("one"),
+        protocol: Some("range"),
+    };
+    begin(out, version, &head, 1)?;
+    member(out, version, "other", 3)?;
+    out.raw(b"abc")?;
+    end(out, version)?;
+    end(out, version)
+}
+
+fn classic_heartbeat_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    let (group, member, instance) = ("group", "member", Some("one"));
+    wire::heartbeat::Request { group, generation: 5, member, instance }.encode(version, out)
+}
+
+fn leave_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    let (group, member, instance, reason) = ("group", "member", Some("one"), Some("why"));
+    wire::leave_group::Request { group, member, instance, reason }.encode(version, out)
 }
 
 fn sasl_handshake_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {

@@ -504,6 +504,10 @@ impl<'d> Cx<'d> {
         if conn.role == Role::Coordinator {
             return false;
         }
+        #[cfg(feature = "classic")]
+        if conn.role == Role::Round {
+            return false;
+        }
         let leads = self
             .cluster
             .broker_slot(id)

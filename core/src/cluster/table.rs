@@ -194,7 +194,7 @@ impl<'d> Table<'d> {
     }
 
     /// Returns the partitions of a topic that are in use.
-    pub(crate) fn of_topic(&self, topic: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn of_topic(&self, topic: usize) -> impl Iterator<Item = usize> + Clone {
         self.by_topic.iter(&self.topics[topic])
     }
 

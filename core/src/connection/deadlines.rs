@@ -58,6 +58,9 @@ impl Conn {
                 let Some(first) = self.in_flight.first().filter(|first| !first.silent) else {
                     return Tick::NEVER;
                 };
+                if first.requested.kind.is_round() {
+                    return Tick::NEVER; // until its deadline
+                }
                 let may_wait = first.requested.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
                 let at = self.left_at.or(Tick::ZERO);

@@ -71,13 +71,21 @@ const fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::TOPIC_AUTHORIZATION_FAILED => "grant READ on the topic",
         ErrorCode::INVALID_GROUP_ID => "choose another group id",
         ErrorCode::GROUP_MAX_SIZE_REACHED => {
-            "raise group.consumer.max.size of the broker, or stop a member"
+            "raise group.consumer.max.size (classic groups: group.max.size) of the broker, or stop \
+             a member"
         }
         ErrorCode::FENCED_INSTANCE_ID => "give each process a group instance id of its own",
         ErrorCode::UNRELEASED_INSTANCE_ID => {
             "stop the other process with this group instance id, or wait for its session to end"
         }
         ErrorCode::UNSUPPORTED_ASSIGNOR => "choose uniform or range, or what the broker has",
+        ErrorCode::INCONSISTENT_GROUP_PROTOCOL => {
+            "list an assignor that all members have, or use another group id"
+        }
+        ErrorCode::INVALID_SESSION_TIMEOUT => {
+            "choose a session timeout between group.min.session.timeout.ms and \
+             group.max.session.timeout.ms of the broker"
+        }
         ErrorCode::INVALID_REQUEST => "check group id, instance id and rack",
         ErrorCode::OFFSET_METADATA_TOO_LARGE => {
             "shorten the text of the commit, or raise offset.metadata.max.bytes"

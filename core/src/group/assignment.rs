@@ -165,6 +165,8 @@ impl<'d> Group<'d> {
             self.look_at = self.revoke_until;
         } else if was > 0 {
             self.acknowledge(cx.now);
+            #[cfg(feature = "classic")]
+            self.gave_up();
         }
         self.check_contacts(cx, consumer);
         if self.coming == 0 && self.revoking == 0 && core::mem::take(&mut self.news.rebalanced) {
@@ -174,6 +176,11 @@ impl<'d> Group<'d> {
 
     /// Has the next heartbeat list what is owned, at once.
     pub(super) fn acknowledge(&mut self, now: Tick) {
+        // In a classic group the next round does.
+        #[cfg(feature = "classic")]
+        if self.is_classic() {
+            return;
+        }
         if self.phase == Phase::Member {
             (self.acknowledges, self.beat_at) = (true, now);
             self.dirty = true;
@@ -348,6 +355,8 @@ impl<'d> Group<'d> {
         self.renew();
         let pause = if self.failures > 0 { cx.settings.retry_backoff_max } else { Span::ZERO };
         self.beat_at = cx.now + pause;
+        #[cfg(feature = "classic")]
+        self.join_at(self.beat_at);
         self.failures = self.failures.saturating_add(1);
     }
 

@@ -88,6 +88,16 @@ impl Commits {
         self.open || self.due || self.in_flight || self.wanted > 0
     }
 
+    #[cfg(feature = "classic")]
+    pub(super) const fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    #[cfg(feature = "classic")]
+    pub(super) const fn has_wanted(&self) -> bool {
+        self.wanted > 0
+    }
+
     pub(super) const fn has_news(&self) -> bool {
         self.news.is_some()
     }
@@ -466,6 +476,9 @@ impl<'d> Group<'d> {
                 | ErrorCode::UNKNOWN_MEMBER_ID
                 | ErrorCode::FENCED_MEMBER_EPOCH
         );
+        #[cfg(feature = "classic")]
+        let again = self.may_commit_again(code, again);
+        let share = &mut self.shares[part];
         if again {
             memo.again = true;
             return self.retry(part);

@@ -108,6 +108,8 @@ impl<'d> Group<'d> {
         topics: usize,
         stale: bool,
     ) -> Result<(), Full> {
+        #[cfg(feature = "classic")]
+        let stale = stale || self.is_classic();
         let member = (!stale).then(|| (self.member_id(), self.epoch));
         let (net, group) = (&mut cx.net, &cx.settings.group);
         net.write(draft, &mut |w, version| {

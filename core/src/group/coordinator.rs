@@ -3,6 +3,8 @@
 use super::Group;
 use crate::api::Kind;
 use crate::cluster::Cx;
+#[cfg(not(feature = "classic"))]
+use crate::connection::Role;
 use crate::coordinator::{Key, LookUp};
 use crate::error::{Error, GroupError};
 use crate::time::Tick;
@@ -13,7 +15,11 @@ impl<'d> Group<'d> {
     /// Returns a connection to the coordinator, else when to try again.
     pub(super) fn find_coordinator(&mut self, cx: &mut Cx<'d>) -> Result<usize, Tick> {
         let (key, kind, tag) = (Key::Member, Kind::Coordinator, [self.serial, 0]);
-        self.coordinator.find(cx, &LookUp { key, kind, tag })
+        #[cfg(feature = "classic")]
+        let role = self.role();
+        #[cfg(not(feature = "classic"))]
+        let role = Role::Coordinator;
+        self.coordinator.find(cx, &LookUp { key, kind, tag, role })
     }
 
     pub(super) fn on_coordinator(&mut self, cx: &mut Cx<'d>, got: Segment<'_, '_>) {

@@ -26,7 +26,7 @@ pub(super) struct Growth {
     seeds: bool,
     /// When heartbeats begin to be fast at the latest, whether they are, and until when.
     from: Tick,
-    hurries: bool,
+    pub(super) hurries: bool,
     until: Tick,
 }
 
@@ -89,6 +89,10 @@ impl<'d> Group<'d> {
             }
         }
         (self.full, self.beat_at) = (true, cx.now);
+        #[cfg(feature = "classic")]
+        if self.begins_rounds() {
+            self.rejoin();
+        }
         (self.growth.stirred, self.work, self.dirty) = (true, true, true);
     }
 
@@ -117,6 +121,8 @@ impl<'d> Group<'d> {
             growth.over();
             // Seeds of partitions that others have.
             (self.reconciles, self.work, self.dirty) = (true, true, true);
+            #[cfg(feature = "classic")]
+            self.despair();
             return cx.now;
         }
         let seeded = growth.seeds && growth.seeding == 0 && !self.work;
@@ -127,14 +133,25 @@ impl<'d> Group<'d> {
         let growth = &mut self.growth;
         if begins {
             growth.from = Tick::NEVER;
-            growth.hurries = true;
-            self.beat_at = self.beat_at.min(cx.now);
+            #[cfg(feature = "classic")]
+            let hurries = !self.trigger();
+            #[cfg(not(feature = "classic"))]
+            let hurries = true;
+            if hurries {
+                self.growth.hurries = true;
+                self.beat_at = self.beat_at.min(cx.now);
+            }
         }
+        let growth = &self.growth;
         growth.from.min(if growth.waits() { growth.until } else { Tick::NEVER })
     }
 
     /// Handles partitions that were added to a topic.
     fn grown(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
+        #[cfg(feature = "classic")]
+        if self.is_classic() && self.is_planned(slot, added.end) {
+            return;
+        }
         // The assignment may have been faster; the others may be a member's that does not know it.
         let known = |index| {
             let part = cx.cluster.table.find(slot, index);
@@ -144,18 +161,25 @@ impl<'d> Group<'d> {
             return;
         }
         let first = cx.cluster.table.find(slot, 0);
-        let seeds = cx.settings.exact_start
-            && first.is_some_and(|part| self.shares[part].step == Step::Own);
+        let owns = first.is_some_and(|part| self.shares[part].step == Step::Own);
+        #[cfg(feature = "classic")]
+        let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
+        let seeds = cx.settings.exact_start && owns;
         if seeds {
             self.seed(cx, slot, added);
         } else if cx.settings.exact_start {
             self.interests[slot].unseeded = added.start;
         }
+        let hurry = HURRY;
+        #[cfg(feature = "classic")]
+        let hurry = if self.is_classic() { self.patience() } else { hurry };
         let growth = &mut self.growth;
         growth.seeds |= seeds;
         growth.hurries = false;
         growth.from = cx.now + if seeds { SEEDS } else { AFTER };
-        growth.until = cx.now + HURRY;
+        growth.until = cx.now + hurry;
+        #[cfg(feature = "classic")]
+        self.listen(cx.now);
     }
 
     /// Has the starts committed that the owner of the first partition did not commit: it may be

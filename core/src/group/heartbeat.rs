@@ -8,13 +8,24 @@ use crate::error::{Error, GroupError, LimitKind};
 use crate::memory::backoff;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Full, Ints, Uuid, consumer_group_heartbeat as heartbeat};
+use crate::wire::{ErrorCode, Full, Ints, consumer_group_heartbeat as heartbeat};
 
 /// Fewer milliseconds between two heartbeats than this are taken for this many.
 const LEAST: i32 = 100;
 /// An instance id that another member has is tried again after this long, at the most: its
 /// session ends by then.
 const HELD: Span = Span::from_secs(10);
+
+/// What was noted of an assignment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marked {
+    /// A topic of it is not known.
+    pub(super) unresolved: bool,
+    /// Something did not fit: the receive buffer, or the table (and how many entries would).
+    pub(super) skipped: bool,
+    short: bool,
+    partitions: u32,
+}
 
 /// A response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,12 +35,7 @@ pub(crate) struct BeatMemo {
     error: ErrorCode,
     /// It has an assignment.
     assigned: bool,
-    /// A topic of it is not known.
-    unresolved: bool,
-    /// Something did not fit: the receive buffer, or the table (and how many entries would).
-    skipped: bool,
-    short: bool,
-    partitions: u32,
+    marked: Marked,
 }
 
 impl<'d> Group<'d> {
@@ -53,8 +59,7 @@ impl<'d> Group<'d> {
             return self.beat_at;
         }
         if cx.net.conns[conn].versions.lacks(Kind::Heartbeat).is_some() {
-            self.news.fatal = Some(GroupError::NeedsClassic);
-            self.dirty = true;
+            self.needs_classic(&cx.settings);
             return cx.now;
         }
         let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Heartbeat, i16::MAX) else {
@@ -173,10 +178,11 @@ impl<'d> Group<'d> {
                 self.each(cx, &mut |group, _, part| group.shares[part].marked = false);
             }
             heartbeat::Item::Topic { id, partitions } if self.takes(memo) => {
-                self.mark(cx, memo, id, partitions, make_room);
+                let slot = cx.cluster.named_or_id(None, id);
+                self.mark(cx, &mut memo.marked, slot, partitions, make_room);
             }
             heartbeat::Item::AssignmentEnd => memo.assigned = true,
-            heartbeat::Item::Skipped => memo.skipped = true,
+            heartbeat::Item::Skipped => memo.marked.skipped = true,
             _ => {}
         }
     }
@@ -186,15 +192,14 @@ impl<'d> Group<'d> {
     }
 
     /// Notes partitions of an assignment.
-    fn mark(
+    pub(super) fn mark(
         &mut self,
         cx: &mut Cx<'d>,
-        memo: &mut BeatMemo,
-        id: Uuid,
+        memo: &mut Marked,
+        topic: Option<usize>,
         partitions: Ints<'_>,
         make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
     ) {
-        let topic = cx.cluster.named_or_id(None, id);
         let Some(slot) = topic.filter(|slot| self.interests[*slot].active) else {
             memo.unresolved = true;
             return;
@@ -237,18 +242,31 @@ impl<'d> Group<'d> {
             self.work |= self.reconciles;
             return;
         }
-        if memo.skipped || memo.short {
-            let (what, needed) = match memo.short {
-                true => (LimitKind::Partitions, memo.partitions as usize),
-                false => (LimitKind::ReceiveBuffer, 0),
-            };
-            self.news.fatal = Some(GroupError::Limit { what, needed });
+        if !self.fits(&memo.marked) {
             return;
         }
-        self.unresolved = memo.unresolved;
-        if memo.unresolved {
+        self.unresolved = memo.marked.unresolved;
+        if self.unresolved {
             self.resolve(cx);
         }
+        self.adopt(cx);
+    }
+
+    /// Whether all of an assignment fits into this client's memory.
+    pub(super) fn fits(&mut self, marked: &Marked) -> bool {
+        if !marked.skipped && !marked.short {
+            return true;
+        }
+        let (what, needed) = match marked.short {
+            true => (LimitKind::Partitions, marked.partitions as usize),
+            false => (LimitKind::ReceiveBuffer, 0),
+        };
+        self.news.fatal = Some(GroupError::Limit { what, needed });
+        false
+    }
+
+    /// Takes what was noted for the assignment.
+    pub(super) fn adopt(&mut self, cx: &mut Cx<'d>) {
         self.each(cx, &mut |group, _, part| {
             let share = &mut group.shares[part];
             share.target = share.marked;
@@ -292,13 +310,9 @@ impl<'d> Group<'d> {
         match code {
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => return,
             ErrorCode::GROUP_ID_NOT_FOUND if self.epoch == 0 => {
-                self.news.fatal = Some(GroupError::NeedsClassic);
-                return;
+                return self.needs_classic(&cx.settings);
             }
-            ErrorCode::UNSUPPORTED_VERSION => {
-                self.news.fatal = Some(GroupError::NeedsClassic);
-                return;
-            }
+            ErrorCode::UNSUPPORTED_VERSION => return self.needs_classic(&cx.settings),
             ErrorCode::GROUP_ID_NOT_FOUND => {
                 self.news.fenced = true;
                 self.work = true;
@@ -322,6 +336,12 @@ impl<'d> Group<'d> {
         };
         self.back_off(cx, max);
         self.note_trouble(cx.now, Error::Broker(code));
+    }
+
+    #[cfg(not(feature = "classic"))]
+    fn needs_classic(&mut self, _: &crate::config::Settings<'_>) {
+        self.news.fatal = Some(GroupError::NeedsClassic);
+        self.dirty = true;
     }
 
     fn back_off(&mut self, cx: &mut Cx<'d>, max: Span) {

@@ -1,6 +1,8 @@
 //! Responses to requests of the group.
 
 use super::Group;
+#[cfg(feature = "classic")]
+use super::classic::{CountsMemo, JoinMemo, PulseMemo, SyncMemo};
 use super::commit::CommitMemo;
 use super::committed::QueryMemo;
 use super::heartbeat::BeatMemo;
@@ -18,6 +20,16 @@ pub(crate) enum Memo {
     Beat(BeatMemo),
     Query(QueryMemo),
     Commit(CommitMemo),
+    #[cfg(feature = "classic")]
+    Join(JoinMemo),
+    #[cfg(feature = "classic")]
+    Counts(CountsMemo),
+    #[cfg(feature = "classic")]
+    Sync(SyncMemo),
+    #[cfg(feature = "classic")]
+    Pulse(PulseMemo),
+    #[cfg(feature = "classic")]
+    Leave(PulseMemo),
 }
 
 impl<'d> Group<'d> {
@@ -35,6 +47,8 @@ impl<'d> Group<'d> {
         self.commits.age(by);
         self.growth.age(by);
         self.news.age(by);
+        #[cfg(feature = "classic")]
+        self.classic.age(by);
         self.leave_until.age(by);
     }
 
@@ -47,6 +61,16 @@ impl<'d> Group<'d> {
             Kind::Coordinator => Memo::Coordinator,
             Kind::Commit => Memo::Commit(CommitMemo::default()),
             Kind::Committed => Memo::Query(QueryMemo::default()),
+            #[cfg(feature = "classic")]
+            Kind::Join => Memo::Join(JoinMemo::default()),
+            #[cfg(feature = "classic")]
+            Kind::Counts => Memo::Counts(CountsMemo::default()),
+            #[cfg(feature = "classic")]
+            Kind::Sync => Memo::Sync(SyncMemo::default()),
+            #[cfg(feature = "classic")]
+            Kind::Beat => Memo::Pulse(PulseMemo::default()),
+            #[cfg(feature = "classic")]
+            Kind::Leave => Memo::Leave(PulseMemo::default()),
             _ => Memo::Beat(BeatMemo::default()),
         }
     }
@@ -68,6 +92,20 @@ impl<'d> Group<'d> {
             }
             Memo::Query(memo) => self.on_committed(cx, consumer, from, memo, got),
             Memo::Commit(memo) => self.on_commit(cx, from, memo, got),
+            #[cfg(feature = "classic")]
+            Memo::Join(memo) => self.on_join(cx, from, memo, got),
+            #[cfg(feature = "classic")]
+            Memo::Counts(memo) => self.on_counts(cx, from, memo, got),
+            #[cfg(feature = "classic")]
+            Memo::Sync(memo) => {
+                let make_room =
+                    &mut |cx: &mut Cx<'d>| consumer.free_ghosts(&mut cx.cluster) || make_room(cx);
+                self.on_sync(cx, from, memo, got, make_room);
+            }
+            #[cfg(feature = "classic")]
+            Memo::Pulse(memo) => Self::on_pulse(memo, got),
+            #[cfg(feature = "classic")]
+            Memo::Leave(memo) => Self::on_leave(memo, got),
         }
     }
 
@@ -78,6 +116,16 @@ impl<'d> Group<'d> {
             Memo::Beat(memo) => self.heartbeat_done(cx, memo),
             Memo::Query(memo) => self.committed_done(cx, serial, memo),
             Memo::Commit(memo) => self.commit_done(cx, serial, memo),
+            #[cfg(feature = "classic")]
+            Memo::Join(memo) => self.join_done(cx, serial, memo),
+            #[cfg(feature = "classic")]
+            Memo::Counts(_) => self.counts_done(cx, from.requested.tag),
+            #[cfg(feature = "classic")]
+            Memo::Sync(memo) => self.sync_done(cx, serial, memo),
+            #[cfg(feature = "classic")]
+            Memo::Pulse(memo) => self.pulse_done(cx, from, memo),
+            #[cfg(feature = "classic")]
+            Memo::Leave(memo) => self.leave_done(cx, serial, memo),
         }
     }
 
@@ -93,6 +141,16 @@ impl<'d> Group<'d> {
                     self.query_later(cx, error);
                 }
             }
+            #[cfg(feature = "classic")]
+            Kind::Join => self.join_lost(cx, serial, error),
+            #[cfg(feature = "classic")]
+            Kind::Counts => self.counts_lost(cx, lost.requested.tag),
+            #[cfg(feature = "classic")]
+            Kind::Sync => self.sync_lost(cx, serial, error),
+            #[cfg(feature = "classic")]
+            Kind::Beat => self.pulse_lost(cx, serial, error),
+            #[cfg(feature = "classic")]
+            Kind::Leave => self.leave_lost(cx, serial),
             _ => self.heartbeat_lost(cx, serial, error),
         }
     }

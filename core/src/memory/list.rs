@@ -73,7 +73,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Iterates over the entries of a list.
-    pub(crate) fn iter(&self, list: &List) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(&self, list: &List) -> impl Iterator<Item = usize> + Clone {
         let mut link = list.first;
         core::iter::from_fn(move || {
             let at = link.get()?;

@@ -5,7 +5,7 @@
 use super::{AGAIN, Begun, Phase, Transaction, pause};
 use crate::api::Kind;
 use crate::cluster::Cx;
-use crate::connection::{Draft, Origin};
+use crate::connection::{Draft, Origin, Role};
 use crate::coordinator::{Coordinator, Key, LookUp};
 use crate::error::{Error, LimitKind, Misuse, PeerFault, TransactionError};
 use crate::event::{Consumed, Membership};
@@ -222,7 +222,8 @@ impl Transaction {
         let mut room = [0; GROUP];
         let group = text(&cx.net.blocks, &self.offsets.kept, 4, &mut room);
         let (key, kind) = (Key::Group(group), Kind::TxnCoordinator);
-        let conn = match self.offsets.coordinator.find(cx, &LookUp { key, kind, tag: [0, 1] }) {
+        let look_up = LookUp { key, kind, tag: [0, 1], role: Role::Coordinator };
+        let conn = match self.offsets.coordinator.find(cx, &look_up) {
             Ok(conn) => conn,
             Err(at) => return at,
         };

@@ -34,7 +34,7 @@ pub enum Kind {
     /// `[]int32`
     Ints,
     /// `bytes`: read whole.
-    #[cfg(any(feature = "sasl", feature = "group-admin"))]
+    #[cfg(any(feature = "sasl", feature = "classic", feature = "group-admin"))]
     Bytes,
     /// `records`: only the length is read, the bytes are left to the caller.
     Records,
@@ -179,7 +179,7 @@ pub enum Value<'b> {
     /// An array of `int32`.
     Ints(Ints<'b>),
     /// Bytes.
-    #[cfg(any(feature = "sasl", feature = "group-admin"))]
+    #[cfg(any(feature = "sasl", feature = "classic", feature = "group-admin"))]
     Bytes(&'b [u8]),
 }
 
@@ -245,7 +245,7 @@ impl<'b> Values<'b> {
     }
 
     /// Returns the bytes at `index`; empty when null or absent.
-    #[cfg(any(feature = "sasl", feature = "group-admin"))]
+    #[cfg(any(feature = "sasl", feature = "classic", feature = "group-admin"))]
     #[must_use]
     pub fn bytes(&self, index: usize) -> &'b [u8] {
         match self.list.get(index) {
@@ -289,7 +289,7 @@ fn value<'b>(
         Kind::Uuid => Value::Uuid(input.uuid()?),
         Kind::Str => input.str(flexible)?.map_or(Value::Null, Value::Str),
         Kind::Ints => input.ints(flexible)?.map_or(Value::Null, Value::Ints),
-        #[cfg(any(feature = "sasl", feature = "group-admin"))]
+        #[cfg(any(feature = "sasl", feature = "classic", feature = "group-admin"))]
         Kind::Bytes => match input.count(flexible)? {
             Some(len) => Value::Bytes(input.take(len as usize)?),
             None => Value::Null,
@@ -315,7 +315,7 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
         Kind::Str => u64::from(input.str_len(flexible)?.unwrap_or(0)),
         Kind::Ints => u64::from(input.count(flexible)?.unwrap_or(0)) * 4,
         Kind::Records => u64::from(input.count(flexible)?.unwrap_or(0)),
-        #[cfg(any(feature = "sasl", feature = "group-admin"))]
+        #[cfg(any(feature = "sasl", feature = "classic", feature = "group-admin"))]
         Kind::Bytes => u64::from(input.count(flexible)?.unwrap_or(0)),
         Kind::Array(_) | Kind::Struct(_) => return Err(Stop::Bad(super::Malformed::Shape)),
     })

@@ -40,10 +40,11 @@ impl MemberId {
 }
 
 impl Consumer {
-    /// Reads some topics as a member of the group of [`Config::group`] (KIP-848): the coordinator
-    /// decides which partitions. Each begins where the group has committed; one without a commit
-    /// at [`Config::start`] when the group first reads the topic, and later where nothing is
-    /// skipped, unless [`Config::group_skips`].
+    /// Reads some topics as a member of the group of [`Config::group`], by the protocol of
+    /// [`Config::group_protocol`]: the coordinator or another member decides which partitions. Each
+    /// begins where the group has committed; one without a commit at [`Config::start`] when the
+    /// group first reads the topic, and later where nothing is skipped, unless
+    /// [`Config::group_skips`].
     ///
     /// Positions are committed by [`Consumer::commit`], or by [`Config::auto_commit`]. What happens
     /// to the assignment shows in [`Consumer::events`]: `Assigned`, `Revoking`, `Lost`,

@@ -488,6 +488,7 @@ impl Cluster {
         node.stalled.clear();
         node.sessions.clear();
         self.parked.retain(|parked| parked.ctx.broker != broker);
+        self.forget_held(broker);
         self.unacked.retain(|unacked| unacked.ctx.broker != broker);
         self.ready.retain(|output| output.broker != broker);
         self.schedule_fence(broker);

@@ -2,6 +2,7 @@
 //! (`GroupMetadataManager`, `CurrentAssignmentBuilder`, `OffsetMetadataManager`).
 
 mod assign;
+mod classic;
 mod coordinator;
 mod heartbeat;
 mod member;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Cluster, Event};
 use crate::deed::What;
+use classic::Classic;
 use member::Member;
 use offsets::Committed;
 
@@ -30,17 +32,21 @@ pub struct Groups {
     pub interval: Duration,
     /// How long a broker loads a group that it becomes the coordinator of.
     pub loading: Duration,
+    /// The first round of a classic group waits so long for members
+    /// (`group.initial.rebalance.delay.ms`).
+    pub join_delay: Duration,
     /// Commits of a group without members are forgotten after this (`offsets.retention.minutes`).
     pub retention: Duration,
 }
 
 impl Default for Groups {
-    /// As Apache Kafka: 45 s, 5 s, and a week; 50 ms for loading.
+    /// As Apache Kafka: 45 s, 5 s, 3 s, and a week; 50 ms for loading.
     fn default() -> Self {
         Self {
             session: Duration::from_secs(45),
             interval: Duration::from_secs(5),
             loading: Duration::from_millis(50),
+            join_delay: Duration::from_secs(3),
             retention: Duration::from_secs(7 * 86_400),
         }
     }
@@ -65,6 +71,8 @@ pub(super) struct Group {
     server: Option<(i32, Duration)>,
     /// How often it was moved on purpose.
     moved: u32,
+    /// Its members by the classic protocol: then it has no others.
+    classic: Classic,
 }
 
 /// What a test sees of groups, and does to them.
@@ -72,9 +80,11 @@ impl Cluster {
     /// Returns the members of a group, each with its epoch.
     #[must_use]
     pub fn group_members(&self, group: &str) -> Vec<(String, i32)> {
-        let members =
-            self.groups.get(group.as_bytes()).into_iter().flat_map(|group| &group.members);
-        members.map(|(id, member)| (id.to_string(), member.epoch)).collect()
+        let Some(group) = self.groups.get(group.as_bytes()) else { return Vec::new() };
+        let classic = group.classic.members.keys();
+        let classic = classic.map(|id| (id.to_string(), group.classic.generation));
+        let native = group.members.iter().map(|(id, member)| (id.to_string(), member.epoch));
+        native.chain(classic).collect()
     }
 
     /// Returns which member of a group may read each partition, by topic and index, also while its
@@ -100,20 +110,26 @@ impl Cluster {
     /// Has another broker coordinate a group, if there is one.
     pub fn move_coordinator(&mut self, group: &str) {
         let key = StrBytes::from_string(group.to_owned());
-        self.groups.entry(key).or_default().moved += 1;
+        let group = self.groups.entry(key).or_default();
+        group.moved += 1;
+        let held = group.classic.take_parked();
+        self.turn_away(held);
     }
 
     /// Removes a member, as after its session; it learns of that with its next heartbeat.
     pub fn expel(&mut self, group: &str, member: &str) {
-        if let Some(group) = self.groups.get_mut(group.as_bytes()) {
-            group.remove(&StrBytes::from_string(member.to_owned()), self.now);
+        let id = StrBytes::from_string(member.to_owned());
+        let name = StrBytes::from_string(group.to_owned());
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.remove(&id, self.now);
         }
+        self.drop_classic(&name, &id);
     }
 
     /// The session of a member, or the time for its revocation, may be over.
     pub(super) fn check_member(&mut self, group: &StrBytes, id: &StrBytes) {
         let Some(known) = self.groups.get_mut(group) else { return };
-        let Some(member) = known.members.get_mut(id) else { return };
+        let Some(member) = known.members.get_mut(id) else { return self.check_classic(group, id) };
         let until = member.ends();
         if until <= self.now {
             known.remove(id, self.now);
@@ -121,6 +137,18 @@ impl Cluster {
         }
         member.watched = until;
         self.schedule(until, Event::Member { group: group.clone(), id: id.clone() });
+    }
+
+    /// Forgets what a broker that died held for groups.
+    pub(super) fn forget_held(&mut self, broker: i32) {
+        for group in self.groups.values_mut() {
+            group.classic.forget(broker);
+        }
+    }
+
+    fn next_member(&mut self) -> u64 {
+        self.order += 1;
+        self.order
     }
 
     /// Notes what a group committed.

@@ -164,7 +164,7 @@ impl Cluster {
     }
 
     /// Finds a transactional id whose producer this is.
-    fn known(
+    fn known_txn(
         &mut self,
         ctx: &Ctx,
         id: &StrBytes,

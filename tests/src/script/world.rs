@@ -25,11 +25,15 @@ use super::Requested;
 use crate::sim::{Profile, Sasl};
 
 /// Versions of the APIs of groups that the codec of scripts has.
-const GROUPS: [(ApiKey, i16, i16); 4] = [
+const GROUPS: [(ApiKey, i16, i16); 8] = [
     (ApiKey::FindCoordinator, 0, 6),
     (ApiKey::ConsumerGroupHeartbeat, 0, 1),
     (ApiKey::OffsetCommit, 2, 9),
     (ApiKey::OffsetFetch, 1, 9),
+    (ApiKey::JoinGroup, 0, 9),
+    (ApiKey::SyncGroup, 0, 5),
+    (ApiKey::Heartbeat, 0, 4),
+    (ApiKey::LeaveGroup, 0, 5),
 ];
 
 /// A broker.

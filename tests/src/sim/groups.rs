@@ -7,7 +7,7 @@ mod plan;
 
 use core::time::Duration;
 
-use kavka_core::Limits;
+use kavka_core::{GroupProtocol, Limits};
 
 use super::fault::Fault;
 use super::rng::Rng;
@@ -120,8 +120,18 @@ impl<'a> Run<'a> {
         let role = Role::member(plan, self.rng.fork());
         let mut limits = Limits::small();
         limits.partitions = 64;
+        let assignors = match plan.classic[..] {
+            [] => None,
+            _ => Some(self.rng.pick(&plan.classic)),
+        };
         let config = |config: &mut kavka_core::Config<'_>| {
             config.group = GROUP;
+            if let Some(assignors) = assignors {
+                config.group_protocol = GroupProtocol::Classic;
+                config.group_assignors = assignors;
+                config.session_timeout = plan.session;
+                config.heartbeat_interval = plan.interval;
+            }
             config.auto_commit = plan.auto_commit;
             config.rebalance_timeout = plan.rebalance;
         };
@@ -220,8 +230,13 @@ impl<'a> Run<'a> {
     }
 
     fn fault(&mut self) {
+        let rounds = [ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::Heartbeat];
+        let protocol = match self.plan.classic[..] {
+            [] => ApiKey::ConsumerGroupHeartbeat,
+            _ => self.rng.pick(&rounds),
+        };
         let apis = [
-            ApiKey::ConsumerGroupHeartbeat,
+            protocol,
             ApiKey::OffsetCommit,
             ApiKey::OffsetFetch,
             ApiKey::FindCoordinator,

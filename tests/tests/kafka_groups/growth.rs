@@ -9,7 +9,7 @@ use kavka_std::{Config, Producer, Start};
 use kavka_tests::kafka::{Cluster, Version};
 
 use crate::broker;
-use crate::member::{Member, Read, write};
+use crate::member::{Kind, Member, Read, write};
 
 /// How often a topic grows, and by how many partitions each time.
 const TIMES: u32 = 5;
@@ -20,26 +20,29 @@ const WORST: Duration = Duration::from_secs(5);
 #[test]
 fn growth_is_read_at_once_and_nothing_is_lost_on_4_4() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    grow(&cluster, 1, "4.4.0");
-    grow(&cluster, 3, "4.4.0");
+    grow(&cluster, (1, Kind::Auto), "4.4.0");
+    grow(&cluster, (3, Kind::Auto), "4.4.0");
 }
 
 #[test]
 fn growth_is_read_at_once_and_nothing_is_lost_on_3_9() {
     let Some(cluster) = broker(Version::V3_9_2) else { return };
-    grow(&cluster, 1, "3.9.2");
-    grow(&cluster, 3, "3.9.2");
+    grow(&cluster, (1, Kind::Auto), "3.9.2");
+    grow(&cluster, (3, Kind::Auto), "3.9.2");
 }
 
 /// Grows a topic and measures until the first record of the last new partition was read.
-fn grow(cluster: &Cluster, members: u32, version: &str) {
-    let topic = format!("readings-{members}");
+pub(crate) fn grow(cluster: &Cluster, (members, kind): (u32, Kind), version: &str) {
+    let topic = match kind {
+        Kind::Auto => format!("readings-{members}"),
+        Kind::Classic(assignors) => format!("readings-{members}-{assignors}"),
+    };
     let mut count = 2 * members;
     cluster.create(&topic, count).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let read = Arc::new(Read::default());
     let join = |n| {
-        let member = Member::join(cluster, &topic, Start::Latest, &read);
+        let member = Member::join_as(cluster, (&topic, Start::Latest), kind, &read);
         member.stable(2 * members / n);
         member
     };

@@ -9,7 +9,7 @@ use kavka_std::{Config, Producer, Start};
 use kavka_tests::kafka::{Cluster, Version, jars};
 
 use crate::broker;
-use crate::member::{GROUP, Member, Read, write};
+use crate::member::{GROUP, Kind, Member, Read, write};
 
 fn java(cluster: &Cluster, program: &str, arguments: &[&str]) -> Command {
     let jars = jars::fetch(Version::V4_4_0).expect("the broker's jars");
@@ -48,8 +48,9 @@ fn kafkas_admin_sees_the_commits_and_their_marker() {
 struct JavaMember(Child);
 
 impl JavaMember {
-    fn join(cluster: &Cluster, topic: &str, read: &Arc<Read>) -> Self {
+    fn join(cluster: &Cluster, topic: &str, assignors: &[&str], read: &Arc<Read>) -> Self {
         let mut command = java(cluster, "GroupMember", &[GROUP, topic]);
+        command.args(assignors);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("java");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -78,12 +79,41 @@ impl Drop for JavaMember {
 fn a_java_member_beside_ours_skips_nothing_that_is_written_while_the_topic_grows() {
     // GR26
     let Some(cluster) = broker(Version::V4_4_0) else { return };
+    beside_java(&cluster, Kind::Auto, &[]);
+}
+
+/// Java's classes of assignors.
+const RANGE: &str = "org.apache.kafka.clients.consumer.RangeAssignor";
+const COOPERATIVE: &str = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+
+#[test]
+fn a_java_member_beside_ours_in_a_classic_group_with_range() {
+    let Some(cluster) = broker(Version::V4_4_0) else { return };
+    // Ours lists more.
+    beside_java(&cluster, Kind::Classic("cooperative-sticky,range"), &[RANGE]);
+}
+
+#[test]
+fn a_java_member_beside_ours_in_a_classic_group_with_cooperative_sticky() {
+    let Some(cluster) = broker(Version::V4_4_0) else { return };
+    beside_java(&cluster, Kind::Classic("cooperative-sticky,range"), &[COOPERATIVE]);
+}
+
+#[test]
+fn a_java_member_beside_ours_in_a_classic_group_with_its_default_list_on_2_8() {
+    let Some(cluster) = broker(Version::V2_8_2) else { return };
+    let list = format!("{RANGE},{COOPERATIVE}");
+    beside_java(&cluster, Kind::Classic("cooperative-sticky,range"), &[&list]);
+}
+
+/// Ours leads: it was first.
+fn beside_java(cluster: &Cluster, kind: Kind, assignors: &[&str]) {
     cluster.create("readings", 4).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let read = Arc::new(Read::default());
-    let member = Member::join(&cluster, "readings", Start::Latest, &read);
+    let member = Member::join_as(cluster, ("readings", Start::Latest), kind, &read);
     member.stable(4);
-    let theirs = JavaMember::join(&cluster, "readings", &read);
+    let theirs = JavaMember::join(cluster, "readings", assignors, &read);
     member.stable(2);
     // From now on both read; what is written while partitions move is read once or twice.
     let mut written = write(&producer, "readings", 0..4);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use kavka_std::{Config, Consumer, Event, Events, Producer, Record, Start};
+use kavka_std::{Config, Consumer, Event, Events, GroupProtocol, Producer, Record, Start};
 use kavka_tests::kafka::Cluster;
 
 pub(crate) const GROUP: &str = "dashboard";
@@ -73,6 +73,16 @@ impl Member {
         Self::with(config(cluster, start), topic, read)
     }
 
+    /// Joins by a certain protocol, with a list of assignors.
+    pub(crate) fn join_as(
+        cluster: &Cluster,
+        (topic, start): (&str, Start),
+        kind: Kind,
+        read: &Arc<Read>,
+    ) -> Self {
+        Self::with(kind.config(cluster, start), topic, read)
+    }
+
     pub(crate) fn with(config: Config, topic: &str, read: &Arc<Read>) -> Self {
         let (stop, closes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
         let consumer = Consumer::subscribe(config, &[topic]).expect("the member begins");
@@ -124,6 +134,27 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.closes.store(true, Ordering::Release);
         self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// How members take part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// As the coordinator offers.
+    Auto,
+    /// By the classic protocol, with these assignors.
+    Classic(&'static str),
+}
+
+impl Kind {
+    pub(crate) fn config(self, cluster: &Cluster, start: Start) -> Config {
+        let config = config(cluster, start);
+        match self {
+            Self::Auto => config,
+            Self::Classic(assignors) => {
+                config.group_protocol(GroupProtocol::Classic).group_assignors(assignors)
+            }
+        }
     }
 }
 

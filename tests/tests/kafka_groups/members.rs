@@ -6,33 +6,33 @@ use kavka_std::{Config, Producer, Start};
 use kavka_tests::kafka::{Cluster, Version};
 
 use crate::broker;
-use crate::member::{Member, Read, write};
+use crate::member::{Kind, Member, Read, write};
 
 #[test]
 fn one_member_reads_commits_and_continues_on_4_4() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    one_member(&cluster);
+    one_member(&cluster, Kind::Auto);
 }
 
 #[test]
 fn one_member_reads_commits_and_continues_on_3_9() {
     let Some(cluster) = broker(Version::V3_9_2) else { return };
-    one_member(&cluster);
+    one_member(&cluster, Kind::Auto);
 }
 
-fn one_member(cluster: &Cluster) {
+pub(crate) fn one_member(cluster: &Cluster, kind: Kind) {
     cluster.create("readings", 4).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let before = write(&producer, "readings", 0..4);
     let read = Arc::new(Read::default());
-    let member = Member::join(cluster, "readings", Start::Earliest, &read);
+    let member = Member::join_as(cluster, ("readings", Start::Earliest), kind, &read);
     member.stable(4);
     read.wait(&before, "from the beginning");
     let during = write(&producer, "readings", 0..4);
     read.wait(&during, "while it reads");
     member.leave();
     let between = write(&producer, "readings", 0..4);
-    let member = Member::join(cluster, "readings", Start::Latest, &read);
+    let member = Member::join_as(cluster, ("readings", Start::Latest), kind, &read);
     member.stable(4);
     read.wait(&between, "while nobody read");
     member.leave();
@@ -42,20 +42,20 @@ fn one_member(cluster: &Cluster) {
 #[test]
 fn three_members_share_and_take_over_on_4_4() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    three_members(&cluster);
+    three_members(&cluster, Kind::Auto);
 }
 
 #[test]
 fn three_members_share_and_take_over_on_3_9() {
     let Some(cluster) = broker(Version::V3_9_2) else { return };
-    three_members(&cluster);
+    three_members(&cluster, Kind::Auto);
 }
 
-fn three_members(cluster: &Cluster) {
+pub(crate) fn three_members(cluster: &Cluster, kind: Kind) {
     cluster.create("readings", 6).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let read = Arc::new(Read::default());
-    let join = || Member::join(cluster, "readings", Start::Latest, &read);
+    let join = || Member::join_as(cluster, ("readings", Start::Latest), kind, &read);
     let first = join();
     first.stable(6);
     read.wait(&write(&producer, "readings", 0..6), "one member");

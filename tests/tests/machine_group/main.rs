@@ -1,6 +1,7 @@
 //! The member of a group against a scripted coordinator, in virtual time.
 
 mod assignment;
+mod classic;
 mod commits;
 mod coordinator;
 mod growth;

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
 };
 use kafka_protocol::protocol::StrBytes;
-use kavka_core::{Config, Duration, Event, Limits, Start, TopicId};
+use kavka_core::{Config, Duration, Event, GroupProtocol, Limits, Start, TopicId};
 use kavka_tests::script::{Requested, Script, World};
 use uuid::Uuid;
 
@@ -33,7 +33,9 @@ pub(crate) fn world(partitions: usize) -> World {
 }
 
 pub(crate) fn config(world: &World) -> Config<'static> {
-    Config::new(world.bootstrap()).linger(Duration::ZERO).group("g")
+    let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO).group("g");
+    config.group_protocol = GroupProtocol::Consumer;
+    config
 }
 
 /// Subscribes to topic `t`.

@@ -46,6 +46,11 @@ fn a_huge_count_is_only_a_number() {
         ("ConsumerGroupHeartbeat", 0, "0000000000000000000001000013880101ffffffff07"),
         ("OffsetCommit", 3, "000000007fffffff"),
         ("OffsetCommit", 8, "00000000ffffffff07"),
+        ("JoinGroup", 0, "0000000000010000000000007fffffff"),
+        // A member's subscription is part of one item.
+        ("JoinGroup", 0, "000000000001000000000000000000010001617fffffff"),
+        ("SyncGroup", 0, "00007fffffff"),
+        ("LeaveGroup", 3, "0000000000007fffffff"),
         ("OffsetFetch", 1, "7fffffff"),
         ("OffsetFetch", 8, "00000000ffffffff07"),
         ("OffsetFetch", 8, "00000000020267ffffffff07"),
@@ -285,6 +290,10 @@ fn noise_does_no_harm() {
         ("AddOffsetsToTxn", 0..=4),
         ("TxnOffsetCommit", 0..=5),
         ("EndTxn", 0..=5),
+        ("JoinGroup", 0..=9),
+        ("SyncGroup", 0..=5),
+        ("Heartbeat", 0..=4),
+        ("LeaveGroup", 0..=5),
     ];
     let mut seed = 1_u64;
     for (api, versions) in apis {

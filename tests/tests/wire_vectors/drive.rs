@@ -107,6 +107,10 @@ pub(crate) fn decode(
         "AddOffsetsToTxn" => run::<wire::add_offsets_to_txn::Response>(version, bytes, feed),
         "TxnOffsetCommit" => run::<wire::txn_offset_commit::Response>(version, bytes, feed),
         "EndTxn" => run::<wire::end_txn::Response>(version, bytes, feed),
+        "JoinGroup" => run::<wire::join_group::Response>(version, bytes, feed),
+        "SyncGroup" => run::<wire::sync_group::Response>(version, bytes, feed),
+        "Heartbeat" => run::<wire::heartbeat::Response>(version, bytes, feed),
+        "LeaveGroup" => run::<wire::leave_group::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }

@@ -1,6 +1,7 @@
 //! The wire codec against golden bytes: other clients' test literals and recorded frames.
 
 mod bad_input;
+mod classic;
 mod drive;
 mod group_admin;
 mod groups;

@@ -3,6 +3,7 @@
 use kavka_core::wire::{self, ApiKey, Encode, Full, SliceSink, Uuid, Writer, header};
 use serde_json::Value;
 
+use crate::classic;
 use crate::group_admin;
 use crate::sasl;
 use crate::transactions;
@@ -75,6 +76,20 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::ADD_OFFSETS_TO_TXN => transactions::write_add_offsets_to_txn(version, body, out),
         ApiKey::TXN_OFFSET_COMMIT => transactions::write_txn_offset_commit(version, body, out),
         ApiKey::END_TXN => transactions::write_end_txn(version, body, out),
+        ApiKey::JOIN_GROUP => {
+            refuse(body["protocolType"] != "consumer", "another type than consumer")?;
+            Ok(classic::write_join(version, body, out)?)
+        }
+        ApiKey::SYNC_GROUP => {
+            let other = version >= 5 && body["protocolType"] != "consumer";
+            refuse(other, "another type than consumer")?;
+            Ok(classic::write_sync(version, body, out)?)
+        }
+        ApiKey::HEARTBEAT => Ok(classic::write_heartbeat(version, body, out)?),
+        ApiKey::LEAVE_GROUP => {
+            refuse(version >= 3 && list(&body["members"]).len() != 1, "several members")?;
+            Ok(classic::write_leave(version, body, out)?)
+        }
         key => panic!("{key:?} is not of this test"),
     }
 }

@@ -3,6 +3,7 @@
 use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
 use serde_json::{Value, json};
 
+use crate::classic;
 use crate::group_admin;
 use crate::groups;
 use crate::sasl;
@@ -101,6 +102,10 @@ pub(crate) fn fields(vector: &Vector) -> Value {
             each::<wire::consumer_group_heartbeat::Response>(vector, groups::heartbeat)
         }
         "OffsetCommit" => each::<wire::offset_commit::Response>(vector, groups::offset_commit),
+        "JoinGroup" => each::<wire::join_group::Response>(vector, classic::join),
+        "SyncGroup" => each::<wire::sync_group::Response>(vector, classic::sync),
+        "Heartbeat" => each::<wire::heartbeat::Response>(vector, classic::heartbeat),
+        "LeaveGroup" => each::<wire::leave_group::Response>(vector, classic::leave),
         "OffsetFetch" => each::<wire::offset_fetch::Response>(vector, |to, item| {
             groups::offset_fetch(to, vector.version, item);
         }),

@@ -25,6 +25,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         include_str!("../../data/vectors/group_admin.jsonl"),
         include_str!("../../data/vectors/sasl.jsonl"),
         include_str!("../../data/vectors/transactions.jsonl"),
+        include_str!("../../data/vectors/classic.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
@@ -80,6 +81,10 @@ impl Vector {
             "AddOffsetsToTxn" => ApiKey::ADD_OFFSETS_TO_TXN,
             "TxnOffsetCommit" => ApiKey::TXN_OFFSET_COMMIT,
             "EndTxn" => ApiKey::END_TXN,
+            "JoinGroup" => ApiKey::JOIN_GROUP,
+            "SyncGroup" => ApiKey::SYNC_GROUP,
+            "Heartbeat" => ApiKey::HEARTBEAT,
+            "LeaveGroup" => ApiKey::LEAVE_GROUP,
             api => panic!("{api} is not of this test"),
         }
     }

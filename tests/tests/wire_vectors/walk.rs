@@ -34,6 +34,10 @@ fn schema(api: &str) -> &'static Schema {
         "AddOffsetsToTxn" => &wire::add_offsets_to_txn::SCHEMA,
         "TxnOffsetCommit" => &wire::txn_offset_commit::SCHEMA,
         "EndTxn" => &wire::end_txn::SCHEMA,
+        "JoinGroup" => &wire::join_group::SCHEMA,
+        "SyncGroup" => &wire::sync_group::SCHEMA,
+        "Heartbeat" => &wire::heartbeat::SCHEMA,
+        "LeaveGroup" => &wire::leave_group::SCHEMA,
         api => panic!("{api} is not of this test"),
     }
 }

@@ -15,7 +15,9 @@ use std::time::Instant;
 
 use clap::Args;
 use kavka_std::kavka_core::MoveReason;
-use kavka_std::{Chunk, Config, Consumer, Error, Event, Events, Isolation, Limits, Start};
+use kavka_std::{
+    Chunk, Config, Consumer, Error, Event, Events, GroupProtocol, Isolation, Limits, Start,
+};
 
 use super::Failure;
 use super::common::Settings;
@@ -24,7 +26,7 @@ use super::interrupt::{self, stdout_is_closed};
 use super::lines;
 use super::notices::{Notices, describe, hopeless, leads_elsewhere, trouble};
 use super::progress::Progress;
-use super::properties::{Properties, isolation};
+use super::properties::{Properties, assignors, isolation, protocol};
 use super::text::{PARTITION, counted, topic_name};
 use offset::Offset;
 use plan::Plan;
@@ -51,7 +53,7 @@ pub(super) struct Options {
     /// 1970) [default: beginning, or as auto.offset.reset says]
     #[arg(short, long, allow_hyphen_values = true)]
     offset: Option<Offset>,
-    /// Read as a member of this consumer group (KIP-848): partitions are shared with the other
+    /// Read as a member of this consumer group: partitions are shared with the other
     /// members, and what was printed is committed. --offset is where partitions without a commit
     /// begin
     #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["partition", "exit"])]
@@ -59,6 +61,15 @@ pub(super) struct Options {
     /// The id of a static member of the group (group.instance.id)
     #[arg(long, value_name = "ID", requires = "group")]
     instance: Option<String>,
+    /// How the member takes part in the group (group.protocol): consumer (KIP-848), classic, or
+    /// auto: consumer where the broker offers it
+    #[arg(long, value_name = "PROTOCOL", requires = "group", value_parser = protocol)]
+    protocol: Option<GroupProtocol>,
+    /// The assignors of a member by the classic protocol, the preferred one first, separated by
+    /// commas (partition.assignment.strategy): range, roundrobin, sticky, cooperative-sticky
+    /// [default: cooperative-sticky,range]
+    #[arg(long, value_name = "NAMES", requires = "group", value_parser = assignors)]
+    assignors: Option<String>,
     /// Exit after this many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,

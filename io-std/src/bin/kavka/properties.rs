@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use kavka_std::kavka_core::Assignor;
 use kavka_std::kavka_core::codec::Codec;
-use kavka_std::{Acks, Compression, Config, Isolation, OutOfRange, Start};
+use kavka_std::{Acks, Compression, Config, GroupProtocol, Isolation, OutOfRange, Start};
 
 use super::security::Security;
 use super::{Failure, lines};
@@ -27,6 +28,9 @@ pub(super) struct Properties {
     pub(super) start: Option<Start>,
     pub(super) out_of_range: Option<OutOfRange>,
     pub(super) isolation: Option<Isolation>,
+    /// `group.protocol` and `partition.assignment.strategy`.
+    pub(super) protocol: Option<GroupProtocol>,
+    pub(super) assignors: Option<String>,
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,
@@ -73,6 +77,34 @@ const NO_EFFECT: [&str; 14] = [
     "retries",
     "max.in.flight.requests.per.connection",
 ];
+
+/// Reads how a member takes part in its group.
+pub(super) fn protocol(text: &str) -> Result<GroupProtocol, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(GroupProtocol::Auto),
+        "consumer" => Ok(GroupProtocol::Consumer),
+        "classic" => Ok(GroupProtocol::Classic),
+        _ => Err("must be auto, consumer or classic".into()),
+    }
+}
+
+/// Reads a list of assignors: names, or the classes of Kafka's Java client.
+pub(super) fn assignors(text: &str) -> Result<String, String> {
+    let mut names = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let class = name.strip_prefix("org.apache.kafka.clients.consumer.").unwrap_or(name);
+        let known = match class {
+            "RangeAssignor" => Some(Assignor::Range),
+            "RoundRobinAssignor" => Some(Assignor::RoundRobin),
+            "StickyAssignor" => Some(Assignor::Sticky),
+            "CooperativeStickyAssignor" => Some(Assignor::CooperativeSticky),
+            name => Assignor::from_name(name),
+        };
+        let known = known.ok_or("must be of range, roundrobin, sticky, cooperative-sticky")?;
+        names.push(known.name());
+    }
+    Ok(names.join(","))
+}
 
 /// The result of reading a property.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,6 +167,8 @@ impl Properties {
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
             "isolation.level" => self.isolation = Some(isolation(value)?),
+            "group.protocol" => self.protocol = Some(protocol(value)?),
+            "partition.assignment.strategy" => self.assignors = Some(assignors(value)?),
             "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
@@ -482,6 +516,11 @@ mod tests {
             ("compression.gzip.level", "9"),
             ("compression.gzip.level", "-1"),
             ("compression.zstd.level", "1"),
+            ("group.protocol", "CLASSIC"),
+            (
+                "partition.assignment.strategy",
+                "range, org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+            ),
         ];
         let mut properties = Properties::default();
         for (key, value) in good {
@@ -489,6 +528,8 @@ mod tests {
         }
         let chosen = properties.compression().map(|chosen| chosen.to_string());
         assert_eq!(chosen.as_deref(), Some("zstd:1"));
+        assert_eq!(properties.protocol, Some(GroupProtocol::Classic));
+        assert_eq!(properties.assignors.as_deref(), Some("range,cooperative-sticky"));
         let config = format!("{:?}", properties.apply(Config::new("h:1")));
         for part in [
             "batch_bytes: 1000,",
@@ -519,6 +560,8 @@ mod tests {
             ("isolation.level", "committed"),
             ("transactional.id", "t"),
             ("compression.type", "uncompressed"),
+            ("group.protocol", "share"),
+            ("partition.assignment.strategy", "uniform"),
             ("compression.zstd.level", "high"),
             ("compression.zstd.level", "23"),
             ("compression.gzip.level", "10"),

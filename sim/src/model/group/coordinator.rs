@@ -100,6 +100,12 @@ impl Cluster {
                 for member in known.members.values_mut() {
                     member.session_until = now + loading + session;
                 }
+                let held = known.classic.load(now + loading);
+                let ids: Vec<_> = known.classic.members.keys().cloned().collect();
+                self.turn_away(held);
+                for id in ids {
+                    self.check_classic(group, &id);
+                }
                 Err(code::COORDINATOR_LOAD_IN_PROGRESS)
             }
             None => {

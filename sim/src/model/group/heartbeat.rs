@@ -61,7 +61,9 @@ impl Cluster {
             });
             places.collect::<BTreeSet<Place>>()
         });
-        if epoch > 0 && !self.groups.contains_key(name) {
+        let group = self.groups.get(name);
+        // Conversion of a group is not simulated.
+        if epoch > 0 && group.is_none() || group.is_some_and(|group| group.classic.is_used()) {
             return Err(code::GROUP_ID_NOT_FOUND);
         }
         let group = self.groups.entry(name.clone()).or_default();

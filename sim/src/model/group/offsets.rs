@@ -87,8 +87,15 @@ impl Cluster {
                 _ => Err(code::ILLEGAL_GENERATION),
             };
         };
+        if group.classic.is_used() {
+            let (group, instance) = (&request.group_id.0, &request.group_instance_id);
+            return self.may_commit_classic(group, id, instance, epoch);
+        }
         if epoch < 0 && id.is_empty() && group.members.is_empty() {
             return Ok(());
+        }
+        if !group.members.contains_key(id) && ctx.version < NATIVE {
+            return Err(code::UNKNOWN_MEMBER_ID);
         }
         let member = group.members.get(id).ok_or(code::UNKNOWN_MEMBER_ID)?;
         match member.epoch == epoch {
@@ -224,7 +231,10 @@ impl Cluster {
     /// Forgets commits that are too old, of a group without members.
     fn expire_offsets(&mut self, group: &StrBytes) {
         let (now, retention) = (self.now, self.behaviour().retention);
-        let Some(group) = self.groups.get_mut(group).filter(|group| group.members.is_empty())
+        let Some(group) = self
+            .groups
+            .get_mut(group)
+            .filter(|group| group.members.is_empty() && !group.classic.is_used())
         else {
             return;
         };

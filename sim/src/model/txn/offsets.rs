@@ -37,7 +37,7 @@ impl Cluster {
         let allowed = self
             .coordinates_group(ctx, &group)
             .and_then(|()| self.is_member(ctx, request))
-            .and_then(|()| self.join_group(ctx, request));
+            .and_then(|()| self.add_group(ctx, request));
         let mut body = TxnOffsetCommitResponse::default().with_throttle_time_ms(ctx.throttle());
         for topic in &request.topics {
             let mut of = TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone());
@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     /// Adds the group to the transaction, or checks that it was added.
-    fn join_group(&mut self, ctx: &Ctx, request: &TxnOffsetCommitRequest) -> Result<(), i16> {
+    fn add_group(&mut self, ctx: &Ctx, request: &TxnOffsetCommitRequest) -> Result<(), i16> {
         let (id, group) = (request.transactional_id.0.clone(), request.group_id.0.clone());
         let now = self.now;
         let txn = self.txns.get_mut(&id).ok_or(code::INVALID_PRODUCER_ID_MAPPING)?;

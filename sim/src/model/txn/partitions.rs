@@ -36,7 +36,7 @@ impl Cluster {
         }
         let fenced = if ctx.version >= 2 { code::PRODUCER_FENCED } else { 47 };
         let now = self.now;
-        let added = self.known(ctx, &id, producer, fenced).and_then(|txn| {
+        let added = self.known_txn(ctx, &id, producer, fenced).and_then(|txn| {
             if missing {
                 return Err(code::OPERATION_NOT_ATTEMPTED);
             }
@@ -81,7 +81,7 @@ impl Cluster {
         let producer = (request.producer_id.0, request.producer_epoch);
         let fenced = if ctx.version >= 2 { code::PRODUCER_FENCED } else { 47 };
         let now = self.now;
-        let added = self.known(ctx, &id, producer, fenced).map(|txn| {
+        let added = self.known_txn(ctx, &id, producer, fenced).map(|txn| {
             txn.pending.entry(request.group_id.0.clone()).or_default();
             txn.join(now)
         });

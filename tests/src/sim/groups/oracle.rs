@@ -13,6 +13,9 @@ pub(super) struct Oracle {
     pub(super) findings: Vec<String>,
     pub(super) acts: u64,
     topics: usize,
+    /// Who may read what is between the members, and whether they always agree on that.
+    classic: bool,
+    agrees: bool,
     started: bool,
     committed: BTreeMap<(String, u32), i64>,
     /// A seed was later than the first reader.
@@ -27,6 +30,8 @@ impl Oracle {
             findings: Vec::new(),
             acts: 0,
             topics: plan.topics.len(),
+            classic: !plan.classic.is_empty(),
+            agrees: !plan.mixes(),
             started: false,
             committed: BTreeMap::new(),
             rewound: false,
@@ -55,6 +60,7 @@ impl Oracle {
             world.cluster.group_members(GROUP).into_iter().map(|(id, _)| id).collect();
         let owners = world.cluster.group_owners(GROUP);
         let mut findings = Vec::new();
+        let mut holders: BTreeMap<(String, i32), String> = BTreeMap::new();
         for member in 0..world.members() {
             let runs = members.contains(&member);
             let Role::Member(app) = world.app_mut(member) else { continue };
@@ -65,6 +71,14 @@ impl Oracle {
             }
             for held in app.held.values() {
                 let place = (plan::topic(held.topic), i32::try_from(held.partition).unwrap_or(-1));
+                if self.classic {
+                    let other = holders.insert(place.clone(), app.id.clone());
+                    if let Some(other) = other.filter(|_| self.agrees) {
+                        let id = &app.id;
+                        findings.push(format!("{id} and {other} hold {place:?}"));
+                    }
+                    continue;
+                }
                 let owner = owners.get(&place);
                 if owner != Some(&app.id) {
                     let id = &app.id;
@@ -170,5 +184,7 @@ impl Oracle {
 }
 
 fn beats(world: &World<Role>) -> u64 {
-    world.cluster.counters().of(ApiKey::ConsumerGroupHeartbeat).requests
+    let apis =
+        [ApiKey::ConsumerGroupHeartbeat, ApiKey::Heartbeat, ApiKey::JoinGroup, ApiKey::SyncGroup];
+    apis.into_iter().map(|api| world.cluster.counters().of(api).requests).sum()
 }

@@ -47,6 +47,8 @@ pub struct Plan {
     pub(super) interval: Duration,
     pub(super) rebalance: Duration,
     pub(super) start: Start,
+    /// Lists of assignors, one of which each member has; none of them: KIP-848.
+    pub(super) classic: Vec<&'static str>,
     /// `None`: the application commits each record that it has read.
     pub(super) auto_commit: Option<Duration>,
     /// How long a member keeps partitions that are revoked, at most.
@@ -55,6 +57,16 @@ pub struct Plan {
     pub(super) pause: Duration,
     pub(super) trouble: Duration,
     pub(super) net: Net,
+}
+
+/// Draws which assignors members list; half of the groups are of KIP-848.
+fn draw_classic(rng: &mut Rng) -> Vec<&'static str> {
+    let lists = ["cooperative-sticky", "range", "cooperative-sticky,range", "roundrobin,range"];
+    match rng.below(8) {
+        0..4 => Vec::new(),
+        4..7 => vec![rng.pick(&lists)],
+        _ => vec!["cooperative-sticky,range", rng.pick(&["range", "range,cooperative-sticky"])],
+    }
 }
 
 /// The name of a topic.
@@ -74,20 +86,31 @@ impl Plan {
         if rng.chance(75) {
             acts.extend(rough.into_iter().filter(|_| rng.chance(50)));
         }
+        let classic = draw_classic(&mut rng);
         let session = rng.millis(6000, 15_000);
+        let interval = rng.millis(200, 3000);
+        let mut rebalance = rng.millis(2000, 20_000);
+        if !classic.is_empty() {
+            // Members hear of a round by their heartbeats.
+            rebalance += 2 * interval;
+        }
         let start = if rng.chance(75) { Start::Latest } else { Start::Earliest };
         let (fastest, slowest) = (rng.millis(1, 5), rng.millis(5, 30));
         Self {
             seed,
             brokers: 1 + rng.below(4) as u32,
-            profile: if rng.chance(50) { Profile::V4_4 } else { Profile::V3_9 },
+            profile: match classic[..] {
+                [] => rng.pick(&[Profile::V4_4, Profile::V3_9]),
+                _ => rng.pick(&Profile::ALL),
+            },
             lag: if rng.chance(30) { rng.millis(1, 500) } else { Duration::ZERO },
             topics: (0..=rng.below(2)).map(|_| 1 + rng.below(6) as u32).collect(),
             members: 1 + rng.below(3) as usize,
             session,
-            interval: rng.millis(200, 3000),
-            rebalance: rng.millis(2000, 20_000),
+            interval,
+            rebalance,
             start,
+            classic,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
             keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
             acts,
@@ -99,7 +122,13 @@ impl Plan {
 
     /// Whether nobody dies and nothing is lost: then nothing is read twice.
     pub(super) fn is_gentle(&self) -> bool {
-        self.acts.len() == 3
+        self.acts.len() == 3 && !self.mixes()
+    }
+
+    /// Whether rounds may elect other assignors than before: then what is kept may have to be given
+    /// up before it is committed.
+    pub(super) fn mixes(&self) -> bool {
+        self.classic.len() > 1
     }
 
     pub(super) fn draw_act(&self, rng: &mut Rng) -> Act {
@@ -116,6 +145,9 @@ impl fmt::Display for Plan {
         )?;
         let Self { session, interval, rebalance, start, auto_commit, keeps, .. } = self;
         write!(f, ", session {session:?}, heartbeats {interval:?}, rebalance {rebalance:?}")?;
+        if !self.classic.is_empty() {
+            write!(f, ", classic {:?}", self.classic)?;
+        }
         write!(f, ", {start:?}, commits {auto_commit:?}, keeps {keeps:?}")?;
         write!(f, ", {:?} every {:?} for {:?}", self.acts, self.pause, self.trouble)
     }

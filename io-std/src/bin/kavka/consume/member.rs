@@ -51,7 +51,14 @@ pub(super) fn run(
         }
     };
     let instance = options.instance.clone().unwrap_or_default();
-    let config = config.group(group).group_instance(instance).start(start);
+    let mut config = config.group(group).group_instance(instance).start(start);
+    if let Some(protocol) = options.protocol.or(settings.properties.protocol) {
+        config = config.group_protocol(protocol);
+    }
+    let assignors = options.assignors.as_ref().or(settings.properties.assignors.as_ref());
+    if let Some(names) = assignors {
+        config = config.group_assignors(names);
+    }
     let names: Vec<_> = options.topics.iter().map(String::as_str).collect();
     let consumer = Consumer::subscribe(config, &names)?;
     let mut member = Member {

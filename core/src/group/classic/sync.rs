@@ -1,0 +1,308 @@
+//! SyncGroup, and what the leader does before it: counts of partitions are read in every round, as
+//! older ones would leave new partitions out.
+
+use super::{Lead, Round};
+use crate::api::Kind;
+use crate::cluster::Cx;
+use crate::config::Assignor;
+use crate::connection::{Draft, Origin};
+use crate::error::{Error, GroupError, LimitKind};
+use crate::group::heartbeat::Marked;
+use crate::group::{AGAIN, Group, Phase};
+use crate::memory::Link;
+use crate::time::{Span, Tick};
+use crate::wire::consumer_protocol::Assignment;
+use crate::wire::table::Segment;
+use crate::wire::{ErrorCode, Full, Uuid, metadata, sync_group};
+
+/// Another broker is asked for counts when one has not responded for this long.
+const PATIENCE: Span = Span::from_secs(1);
+/// The coordinator may need so much longer than the rebalance timeout.
+const MORE: Span = Span::from_secs(5);
+
+/// Counts as they stream in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CountsMemo {
+    /// Place of the topic in the leader's list, and its partitions so far.
+    topic: Link,
+    count: u32,
+    /// The broker does not know the topic.
+    missing: bool,
+}
+
+/// A response to SyncGroup as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SyncMemo {
+    /// It is of this membership.
+    valid: bool,
+    error: ErrorCode,
+    marked: Marked,
+    /// It cannot be read.
+    bad: bool,
+}
+
+impl<'d> Group<'d> {
+    /// Requests the counts of all topics of the group, over and over until a broker has responded.
+    pub(super) fn send_counts(&mut self, cx: &mut Cx<'d>) -> Tick {
+        let classic = &mut self.classic;
+        if classic.ask_at > cx.now {
+            return classic.ask_at;
+        }
+        let topics = classic.leader.topics().count();
+        if topics == 0 {
+            self.plan(cx);
+            return cx.now;
+        }
+        let Some(conn) = cx.pick_main(None, Kind::Counts) else { return cx.now + AGAIN };
+        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Counts, i16::MAX) else {
+            return cx.now + AGAIN;
+        };
+        let leader = &self.classic.leader;
+        let written = cx.net.write(&mut draft, &mut |w, version| {
+            metadata::begin(w, version, Some(topics))?;
+            for name in leader.topics() {
+                metadata::topic(w, version, Uuid::ZERO, Some(name))?;
+            }
+            metadata::end(w, version, false)
+        });
+        if let Err(Full) = written {
+            cx.net.abandon(draft);
+            return cx.now + AGAIN;
+        }
+        self.classic.asked = self.classic.asked.wrapping_add(1);
+        self.classic.ask_at = cx.now + PATIENCE;
+        let tag = [self.serial, self.classic.asked];
+        cx.net.send(cx.now, draft, tag, cx.settings.request_timeout);
+        self.classic.ask_at
+    }
+
+    /// Whether a response has the counts that are waited for.
+    fn awaits_counts(&self, [serial, asked]: [u32; 2]) -> bool {
+        let classic = &self.classic;
+        serial == self.serial && asked == classic.asked && classic.round == Round::Counting
+    }
+
+    pub(in crate::group) fn on_counts(
+        &mut self,
+        cx: &mut Cx<'d>,
+        from: &Origin,
+        memo: &mut CountsMemo,
+        got: Segment<'_, '_>,
+    ) {
+        if !self.awaits_counts(from.requested.tag) {
+            return;
+        }
+        match metadata::item(got) {
+            Some(metadata::Item::Topic { error, name, .. }) => {
+                let place = name.and_then(|name| self.classic.leader.find(name));
+                memo.topic = place.map_or(Link::NONE, Link::to);
+                (memo.count, memo.missing) = (0, error.0 != 0);
+            }
+            Some(metadata::Item::Partition { index, .. }) => {
+                let end = u32::try_from(index).map_or(0, |index| index + 1);
+                memo.count = memo.count.max(end);
+            }
+            Some(metadata::Item::TopicEnd) => {
+                if let Some(place) = memo.topic.get() {
+                    let count = if memo.missing { 0 } else { memo.count };
+                    self.note_count(cx, place, count);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes how many partitions a topic has: a broker may be behind what this client knows.
+    fn note_count(&mut self, cx: &mut Cx<'d>, place: usize, count: u32) {
+        let Some(name) = self.classic.leader.topics().nth(place) else { return };
+        let slot = cx.cluster.named_or_id(Some(name), Uuid::ZERO);
+        let slot = slot.filter(|slot| self.interests[*slot].active);
+        let known = slot.map_or(0, |slot| match cx.cluster.topics[slot].ready {
+            true => cx.cluster.topics[slot].count,
+            false => 0,
+        });
+        let count = guard!("a leader's counts only rise", known.max(count) => count);
+        self.classic.leader.count(place, count);
+        if let Some(slot) = slot {
+            self.interests[slot].planned = count;
+            if count > known {
+                cx.refresh(slot);
+            }
+        }
+    }
+
+    pub(in crate::group) fn counts_done(&mut self, cx: &mut Cx<'d>, tag: [u32; 2]) {
+        if self.awaits_counts(tag) {
+            self.plan(cx);
+        }
+    }
+
+    pub(in crate::group) fn counts_lost(&mut self, cx: &Cx<'d>, tag: [u32; 2]) {
+        if self.awaits_counts(tag) {
+            self.classic.ask_at = cx.now;
+            self.dirty = true;
+        }
+    }
+
+    fn plan(&mut self, cx: &Cx<'d>) {
+        let classic = &mut self.classic;
+        (classic.round, self.dirty) = (Round::Syncing, true);
+        if classic.skips {
+            return;
+        }
+        let assignor = classic.elected(&cx.settings).map_or(Assignor::Range, |(_, kind)| kind);
+        if let Err(error) = classic.leader.plan(assignor) {
+            self.news.fatal = Some(error);
+        }
+    }
+
+    pub(super) fn send_sync(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
+        if self.classic.syncs || self.classic.surrenders {
+            return Tick::NEVER;
+        }
+        if self.classic.retry_at > cx.now {
+            return self.classic.retry_at;
+        }
+        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Sync, i16::MAX) else {
+            return cx.now + AGAIN;
+        };
+        if let Err(Full) = self.write_sync(cx, &mut draft) {
+            cx.net.abandon(draft);
+            // All memory is less than this needs.
+            if cx.net.blocks.free() == cx.net.blocks.total() {
+                let (what, needed) = (LimitKind::SendBlocks, 0);
+                self.news.fatal = Some(GroupError::Limit { what, needed });
+                self.dirty = true;
+            }
+            return cx.now + AGAIN;
+        }
+        self.classic.syncs = true;
+        let timeout = cx.settings.rebalance_timeout + MORE;
+        let timeout = timeout.max(cx.settings.request_timeout);
+        cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
+        Tick::NEVER
+    }
+
+    fn write_sync(&self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
+        let classic = &self.classic;
+        let (net, settings) = (&mut cx.net, &cx.settings);
+        let head = sync_group::Head {
+            group: &settings.group,
+            generation: self.epoch,
+            member: classic.id(),
+            instance: Some(&*settings.instance).filter(|id| !id.is_empty()),
+            protocol: classic.elected(settings).map(|(name, _)| name),
+        };
+        let assigns = classic.lead == Lead::Me && !classic.skips;
+        let members = if assigns { classic.leader.members() } else { 0 };
+        net.write(draft, &mut |w, version| sync_group::begin(w, version, &head, members))?;
+        for member in 0..members {
+            let (id, len) = (classic.leader.id(member), classic.leader.assignment_len(member));
+            net.write(draft, &mut |w, version| {
+                sync_group::member(w, version, id, len)?;
+                classic.leader.write_assignment(member, w)?;
+                sync_group::end(w, version)
+            })?;
+        }
+        net.write(draft, &mut |w, version| sync_group::end(w, version))
+    }
+
+    pub(in crate::group) fn on_sync(
+        &mut self,
+        cx: &mut Cx<'d>,
+        from: &Origin,
+        memo: &mut SyncMemo,
+        got: Segment<'_, '_>,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+    ) {
+        if from.requested.tag[0] != self.serial || self.phase == Phase::Leaving {
+            return;
+        }
+        match sync_group::item(got) {
+            Some(sync_group::Item::Assignment { error, bytes, .. }) => {
+                (memo.valid, memo.error) = (true, error);
+                if error.0 != 0 {
+                    return;
+                }
+                self.each(cx, &mut |group, _, part| group.shares[part].marked = false);
+                // The coordinator has none for who joined too late.
+                if bytes.is_empty() {
+                    return;
+                }
+                let Ok(assignment) = Assignment::read(bytes) else {
+                    memo.bad = true;
+                    return;
+                };
+                for (name, partitions) in assignment.topics {
+                    let slot = cx.cluster.named_or_id(Some(name), Uuid::ZERO);
+                    self.mark(cx, &mut memo.marked, slot, partitions, make_room);
+                }
+            }
+            Some(sync_group::Item::Skipped) => memo.marked.skipped = true,
+            None => {}
+        }
+    }
+
+    pub(in crate::group) fn sync_done(&mut self, cx: &mut Cx<'d>, serial: u32, memo: &SyncMemo) {
+        if serial != self.serial || !self.classic.syncs {
+            return;
+        }
+        (self.classic.syncs, self.dirty) = (false, true);
+        if self.phase == Phase::Leaving {
+            self.classic.round = Round::Idle;
+            return;
+        }
+        if memo.valid && memo.error.0 != 0 {
+            if self.judge_round(cx, memo.error) {
+                self.join_later(cx, Error::Broker(memo.error));
+            }
+            return;
+        }
+        self.classic.round = Round::Idle;
+        (self.classic.failures, self.failures, self.phase) = (0, 0, Phase::Member);
+        self.classic.held = self.epoch;
+        if self.fits(&memo.marked) {
+            self.adopt(cx);
+            self.look_behind(cx, memo.marked.unresolved || memo.bad);
+        }
+    }
+
+    /// Looks whether another round has to follow.
+    fn look_behind(&mut self, cx: &mut Cx<'d>, unknown: bool) {
+        let lead = self.classic.lead;
+        let covered = match lead {
+            Lead::Kin => true,
+            Lead::Me => !(0..self.interests.len()).any(|slot| {
+                let topic = &cx.cluster.topics[slot];
+                let interest = &self.interests[slot];
+                interest.wanted && topic.ready && interest.planned < topic.count
+            }),
+            _ => self.classic.grew,
+        };
+        if covered && self.growth.waits() {
+            self.growth.over();
+        }
+        // Nobody has looked for growth since this static member was restarted.
+        let blind = (lead == Lead::Former || self.classic.skips) && !self.classic.eager;
+        if blind || lead == Lead::Me && !covered {
+            self.rejoin();
+        } else if unknown {
+            // The assignment is by another subscription than this member's.
+            let later = cx.settings.retry_backoff_max;
+            (self.classic.retry_at, self.classic.failures) = (cx.now + later, 1);
+            self.rejoin();
+        }
+    }
+
+    /// Handles a SyncGroup without a response: it is sent again, to whoever coordinates now.
+    pub(in crate::group) fn sync_lost(&mut self, cx: &mut Cx<'d>, serial: u32, error: Error) {
+        self.coordinator.forget(cx.now);
+        self.dirty = true;
+        if serial != self.serial || !self.classic.syncs {
+            return;
+        }
+        self.classic.syncs = false;
+        self.classic.retry_at = cx.now + cx.settings.retry_backoff;
+        self.note_trouble(cx.now, error);
+    }
+}

@@ -1,0 +1,163 @@
+//! Growth: the leader's round, and what a follower does without it.
+
+use kafka_protocol::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, SyncGroupRequest,
+};
+use kavka_core::{Duration, Start};
+use kavka_tests::script::Script;
+
+use super::{ME, Welcome, classic, given, member, member_with, name, pulse, synced, welcome};
+use crate::steps::{assigned, commit_with, fetch_commits, next_commit, offsets, subscribed, world};
+
+fn grow(s: &mut Script) {
+    let count = s.world.topic_mut("t").partitions.len();
+    s.world.grow("t", count + 1);
+}
+
+/// Responds to heartbeats until a JoinGroup comes, or `limit` is over.
+fn beat_until_join(s: &mut Script, limit: Duration) -> Option<super::Join> {
+    let start = s.now();
+    while start.until(s.now()) < limit {
+        if let Some(due) = s.take::<HeartbeatRequest>() {
+            s.respond(&due, HeartbeatResponse::default());
+        }
+        if let Some(join) = s.take::<JoinGroupRequest>() {
+            return Some(join);
+        }
+        seed(s);
+        s.run(Duration::from_millis(5));
+    }
+    None
+}
+
+/// Waits for a heartbeat, and responds to what a seed needs meanwhile; returns when it came.
+fn pulse_beside_seeds(s: &mut Script, code: i16) -> kavka_core::Instant {
+    loop {
+        seed(s);
+        if let Some(due) = s.take::<HeartbeatRequest>() {
+            s.respond(&due, HeartbeatResponse::default().with_error_code(code));
+            return due.at;
+        }
+        s.run(Duration::from_millis(1));
+    }
+}
+
+/// Responds to what a seed needs.
+fn seed(s: &mut Script) {
+    use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest};
+    if let Some(due) = s.take::<OffsetFetchRequest>() {
+        crate::steps::fetched(s, &due, |index| (if index < 4 { 10 } else { -1 }, "", 0));
+    }
+    if let Some(due) = s.take::<OffsetCommitRequest>() {
+        commit_with(s, &due, |_| 0);
+    }
+}
+
+#[test]
+fn a_leader_commits_the_start_of_a_new_partition_and_then_begins_a_round() {
+    let world = world(2);
+    let config = classic(&world, "cooperative-sticky");
+    let (mut s, _) = subscribed(world, config, Start::Latest);
+    let join = name(&mut s);
+    welcome(&mut s, &join, &Welcome::leader(1, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    fetch_commits(&mut s, |_| (10, "", 0));
+    assert_eq!(assigned(&mut s), [0, 1]);
+    s.world.grow("t", 3);
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    fetch_commits(&mut s, |index| (if index < 2 { 10 } else { -1 }, "", 0));
+    let start = next_commit(&mut s);
+    assert_eq!(offsets(&start), [(2, 0)]);
+    s.none::<JoinGroupRequest>("the seed is not there");
+    commit_with(&mut s, &start, |_| 0);
+    let join = s.expect::<JoinGroupRequest>();
+    assert!(start.at.until(join.at) < Duration::from_millis(30), "at once");
+    welcome(&mut s, &join, &Welcome::leader(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    assert_eq!(given(&sync, ME), Some(vec![0, 1, 2]));
+    synced(&mut s, &sync, super::assignment(&[0, 1, 2]));
+    fetch_commits(&mut s, |_| (0, "", 0));
+    assert_eq!(assigned(&mut s), [2]);
+    assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "no round without need");
+}
+
+#[test]
+fn a_follower_waits_for_the_leader_for_two_seconds_and_joins_once() {
+    // GR8
+    let (mut s, _) = member("cooperative-sticky", "cooperative-sticky", &[0, 1]);
+    pulse(&mut s, 0);
+    grow(&mut s);
+    let start = s.now();
+    let join = beat_until_join(&mut s, Duration::from_secs(6)).expect("the leader does nothing");
+    let pause = start.until(join.at);
+    assert!((1900..3600).contains(&pause.as_millis()), "{pause:?}");
+    welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    assert!(beat_until_join(&mut s, Duration::from_secs(30)).is_none(), "not more than once");
+}
+
+#[test]
+fn a_follower_that_sees_growth_hears_at_once_of_the_leaders_round() {
+    let (mut s, _) = member("cooperative-sticky", "cooperative-sticky", &[1, 2]);
+    pulse(&mut s, 0);
+    grow(&mut s);
+    let start = s.now();
+    let mut last = pulse_beside_seeds(&mut s, 0);
+    assert!(start.until(last) < Duration::from_millis(1200), "with the probe");
+    for _ in 0..5 {
+        let next = pulse_beside_seeds(&mut s, 0);
+        assert!(last.until(next) <= Duration::from_millis(70));
+        last = next;
+    }
+    pulse_beside_seeds(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[1, 2, 4]));
+    assert!(beat_until_join(&mut s, Duration::from_secs(10)).is_none(), "that was it");
+}
+
+#[test]
+fn a_member_that_the_coordinator_hosts_joins_when_it_sees_growth() {
+    // GR17
+    let world = world(4);
+    let config = classic(&world, "cooperative-sticky");
+    let mut welcomed = Welcome::follower(1, "cooperative-sticky");
+    welcomed.leader = "";
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    pulse(&mut s, 0);
+    grow(&mut s);
+    let start = s.now();
+    let join = beat_until_join(&mut s, Duration::from_secs(3)).expect("nobody else begins");
+    assert!(start.until(join.at) < Duration::from_millis(1800));
+}
+
+#[test]
+fn a_static_leader_that_restarted_looks_for_growth_as_before() {
+    // GR11, GR12: its former id leads, or it is told that it need not assign.
+    for former in [true, false] {
+        let world = world(4);
+        let mut config = classic(&world, "range");
+        config.group_instance = "one";
+        let (mut s, _) = subscribed(world, config, Start::Latest);
+        let join = s.expect::<JoinGroupRequest>();
+        let mut welcomed = Welcome::leader(3, "range");
+        welcomed.skips = !former;
+        if former {
+            welcomed.leader = "one-before";
+        }
+        welcome(&mut s, &join, &welcomed);
+        let sync = s.expect::<SyncGroupRequest>();
+        assert!(sync.body.assignments.is_empty(), "it assigns nothing");
+        synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3]));
+        fetch_commits(&mut s, |_| (10, "", 0));
+        assert_eq!(assigned(&mut s), [0, 1, 2, 3]);
+        grow(&mut s);
+        let start = s.now();
+        let join = beat_until_join(&mut s, Duration::from_secs(3)).expect("a round");
+        assert!(start.until(join.at) < Duration::from_millis(1800), "{former}");
+        assert_eq!(&*join.body.member_id, ME);
+    }
+}
