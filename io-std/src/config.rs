@@ -330,10 +330,10 @@ impl Config {
         self
     }
 
-    /// Which partitions the keys of a topic go to while it grows. With [`KeyOrder::Drain`] records of
-    /// the topic wait, in their order, while the first of them has a key whose old partition has
-    /// something from before the growth; [`Event::Drained`](crate::Event::Drained) reports the end.
-    /// Default: [`KeyOrder::Follow`].
+    /// Which partitions the keys of a topic go to while it grows. With [`KeyOrder::Drain`] records
+    /// of the topic wait, in their order, while the first of them has a key whose old partition
+    /// has something from before the growth; [`Event::Drained`](crate::Event::Drained) reports the
+    /// end. Default: [`KeyOrder::Follow`].
     #[must_use]
     pub fn key_order(mut self, order: KeyOrder) -> Self {
         self.key_order = order;

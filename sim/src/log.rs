@@ -238,9 +238,9 @@ impl Log {
         position(self.find(end)).saturating_sub(from)
     }
 
-    /// Returns the bytes from the batch that holds `offset` on, up to offset `end`, at most `max`. As
-    /// in Kafka, the last batch may be partial. `whole_first`: the first batch (or message of an older
-    /// format) is returned even if it is larger than `max`; otherwise nothing is returned when it
+    /// Returns the bytes from the batch that holds `offset` on, up to offset `end`, at most `max`.
+    /// As in Kafka, the last batch may be partial. `whole_first`: the first batch (or message of an
+    /// older format) is returned even if it is larger than `max`; otherwise nothing is, when it
     /// would be partial.
     pub(crate) fn read(&self, offset: i64, end: i64, max: usize, whole_first: bool) -> Bytes {
         let from = self.find(offset);

@@ -356,27 +356,8 @@ impl<'d> Consumer<'d> {
                 memo.topic = cx.cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
             }
             fetch::Item::Partition { index, error, high_watermark, last_stable_offset, .. } => {
-                let part = cx
-                    .cluster
-                    .part_of(memo.topic, index)
-                    .filter(|part| self.is_current(*part, memo.serial));
-                memo.part = part.map_or(Link::NONE, Link::to);
                 let end = cx.settings.end_of(high_watermark, last_stable_offset);
-                (memo.error, memo.high_watermark, memo.diverging) = (error, end, None);
-                (memo.hinted, memo.cut, memo.skip) = (false, None, 0);
-                if let Some(part) = part {
-                    self.reads[part].answered.set(Answered::Fully);
-                    #[cfg(feature = "record-check")]
-                    (memo.began = self.reads[part].position);
-                }
-                memo.next_batch();
-                memo.passed = false;
-                memo.preferred = -1;
-                memo.discard = part.is_none() || error.0 != 0;
-                #[cfg(feature = "read-committed")]
-                {
-                    memo.filter = Filter::new(conn);
-                }
+                self.begin_entry(cx, conn, memo, (index, error, end));
             }
             #[cfg(feature = "read-committed")]
             fetch::Item::Aborted { producer_id, first_offset } => {
@@ -414,6 +395,36 @@ impl<'d> Consumer<'d> {
             }
             fetch::Item::Skipped if PACE => memo.skipped = true,
             _ => {}
+        }
+    }
+
+    /// Handles the beginning of a partition's entry. `end` is that of what may be read.
+    #[inline(always)]
+    #[cfg_attr(not(feature = "read-committed"), expect(unused_variables, reason = "its filter's"))]
+    fn begin_entry(
+        &mut self,
+        cx: &Cx<'d>,
+        conn: usize,
+        memo: &mut FetchMemo,
+        (index, error, end): (i32, ErrorCode, i64),
+    ) {
+        let part = cx.cluster.part_of(memo.topic, index);
+        let part = part.filter(|part| self.is_current(*part, memo.serial));
+        memo.part = part.map_or(Link::NONE, Link::to);
+        (memo.error, memo.high_watermark, memo.diverging) = (error, end, None);
+        (memo.hinted, memo.cut, memo.skip) = (false, None, 0);
+        if let Some(part) = part {
+            self.reads[part].answered.set(Answered::Fully);
+            #[cfg(feature = "record-check")]
+            (memo.began = self.reads[part].position);
+        }
+        memo.next_batch();
+        memo.passed = false;
+        memo.preferred = -1;
+        memo.discard = part.is_none() || error.0 != 0;
+        #[cfg(feature = "read-committed")]
+        {
+            memo.filter = Filter::new(conn);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Simulated runs in which a topic grows while several producers write records with keys: under
-//! `drain` the records of a key of one producer are appended in their order, whatever partition they
-//! go to, and under `pin` a key stays in its partition; leaders move and die meanwhile.
+//! `drain` the records of a key of one producer are appended in their order, whatever partition
+//! they go to, and under `pin` a key stays in its partition; leaders move and die meanwhile.
 
 use core::time::Duration;
 use std::collections::HashMap;

@@ -213,11 +213,8 @@ pub(super) fn describe(event: &Event) -> String {
             format!("{topic}: recreated with {}", count(*partitions))
         }
         Event::Drained { topic, partitions, settled } => {
-            let now = format!("{topic}: keys are spread over {} now", count(*partitions));
-            match settled {
-                true => now,
-                false => format!("{now}; not all of before was settled in time"),
-            }
+            let late = if *settled { "" } else { "; not all of before was settled in time" };
+            format!("{topic}: keys are spread over {} now{late}", count(*partitions))
         }
         Event::TopicFailed { error, .. }
         | Event::PartitionFailed { error, .. }

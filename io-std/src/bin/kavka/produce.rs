@@ -76,9 +76,9 @@ pub(super) struct Options {
     /// [default: none]
     #[arg(short = 'z', long, value_name = "CODEC[:LEVEL]")]
     compression: Option<Compression>,
-    /// Which partition a key goes to while the topic grows: follow; drain, which waits until all that
-    /// was sent before is acknowledged or failed; or pin:N, the first N partitions whatever their
-    /// number [default: follow]
+    /// Which partition a key goes to while the topic grows: follow; drain, which waits until all
+    /// that was sent before is acknowledged or failed; or pin:N, the first N partitions whatever
+    /// their number [default: follow]
     #[arg(long, value_name = "POLICY", value_parser = key_order)]
     key_order: Option<KeyOrder>,
     /// Milliseconds that a batch waits for more records, at most, while others are in flight
