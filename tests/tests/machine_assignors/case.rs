@@ -108,7 +108,7 @@ fn written<'a, P: Iterator<Item = i32> + Clone>(
 /// Lets a leader plan.
 pub(crate) fn lead(case: &Case, assignor: Assignor) -> Leader<'static> {
     let partitions = case.topics.iter().map(|topic| topic.count as usize).sum();
-    let mut leader = Leader::heap(case.members.len(), 64, partitions, 1 << 20);
+    let mut leader = Leader::heap(case.members.len(), 128, partitions, 1 << 20);
     join(&mut leader, case, assignor);
     leader.plan(assignor).expect("there is room");
     leader
