@@ -2,6 +2,7 @@
 
 #[cfg(feature = "consumer")]
 mod consume;
+mod counters;
 mod digest;
 mod drive;
 #[cfg(feature = "group")]
@@ -23,7 +24,7 @@ mod wall;
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
-use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
+use crate::cluster::{Cluster, ClusterMem, Cx, Table};
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
@@ -43,6 +44,7 @@ use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
 #[cfg(feature = "transactions")]
 use crate::transaction::Transaction;
+pub use counters::Stats;
 use digest::Present;
 use owners::Owners;
 #[cfg(feature = "std")]
@@ -111,35 +113,6 @@ pub struct Commands<'d> {
     stats: Stats,
 }
 
-/// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub struct Stats {
-    /// Requests of all kinds.
-    pub requests: u64,
-    /// Bytes that were written to connections. Feature `std`.
-    #[cfg(feature = "std")]
-    pub bytes_out: u64,
-    /// Bytes that were read from connections. Feature `std`.
-    #[cfg(feature = "std")]
-    pub bytes_in: u64,
-    /// Growth probes, and their bytes.
-    pub probes: Probes,
-    /// Bytes after the end of a response: tolerated.
-    pub trailing_bytes: u64,
-    /// Tagged fields in responses that this version does not know.
-    pub unknown_tags: u64,
-    /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
-    pub blocks_used: usize,
-    /// Detected mistakes of the loop around the client; 0 in a correct one. Feature `misuse`.
-    #[cfg(feature = "misuse")]
-    pub misuses: u32,
-    /// The last of these mistakes.
-    #[cfg(feature = "misuse")]
-    pub last_misuse: Option<Misuse>,
-}
-
 impl<'d> Client<'d> {
     /// Creates a client with its memory. The seed decides jitter, sticky partitions and the order
     /// in which bootstrap addresses are tried; devices of a fleet need different seeds, tests the
@@ -200,18 +173,9 @@ impl<'d> Client<'d> {
         #[cfg(feature = "pack")]
         let packs = s.producer.pack.codecs() != crate::codec::Codecs::NONE;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let setup = Setup {
-            idempotence: config.idempotence,
-            #[cfg(feature = "transactions")]
-            transactional: config.is_transactional(),
-            blocks: blocks.total(),
-            rx_bytes: s.rx_bytes,
-            rare,
-            #[cfg(feature = "pack")]
-            unpacked: if packs { config.batch_bytes } else { 0 },
-            #[cfg(feature = "pack")]
-            block_bytes: blocks.block_size(),
-        };
+        #[cfg(not(feature = "pack"))]
+        let packs = false;
+        let setup = Setup::new(&config, &blocks, s.rx_bytes, rare, packs);
         let id = config.client_id.clone();
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, id, s.login, rare);
         let mut rng = Rng::new(seed);

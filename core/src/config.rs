@@ -1,174 +1,22 @@
 //! What a user may choose. Defaults are Kafka's own where they make sense.
 
-use core::ops::Deref;
+mod choice;
+mod settings;
 
-use crate::error::ConfigError;
-use crate::time::{Duration, Span};
+use crate::time::Duration;
 
-/// Acknowledgements that a produced batch waits for (`acks`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Acks {
-    /// All in-sync replicas (-1). The only one with which an acknowledged record is safe.
-    #[default]
-    All,
-    /// The leader alone (1).
-    Leader,
-    /// None (0): a batch counts as delivered when its bytes were handed to the transport.
-    None,
-}
-
-impl Acks {
-    pub(crate) const fn code(self) -> i16 {
-        match self {
-            Self::All => -1,
-            Self::Leader => 1,
-            Self::None => 0,
-        }
-    }
-}
-
-/// Where reading begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Start {
-    /// At the log start offset.
-    Earliest,
-    /// At the end, as of the moment when the leader handles the request. Partitions that are added
-    /// later are still read from their first record.
-    Latest,
-    /// At this offset, from 0.
-    Offset(i64),
-    /// At the first record with at least this timestamp (ms since 1970); at the end if none.
-    Timestamp(i64),
-}
-
-/// What to do when a position is outside the log. Every jump is reported by
-/// [`Event::Moved`](crate::Event::Moved).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum OutOfRange {
-    /// To the log start when the position is below it, to the end when it is above.
-    #[default]
-    Nearest,
-    /// To the log start.
-    Earliest,
-    /// To the end.
-    Latest,
-    /// Nowhere: [`Event::PartitionFailed`](crate::Event::PartitionFailed), and the partition
-    /// waits for a seek.
-    Stop,
-}
-
-/// Which records of transactions are read (`isolation.level`). Markers of transactions are never
-/// given.
-#[cfg(feature = "read-committed")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Isolation {
-    /// All, also of transactions that are open or aborted: Kafka's own default.
-    #[default]
-    ReadUncommitted,
-    /// Those of committed transactions, and those outside transactions. Partitions are read up to
-    /// the last stable offset: the first record of a transaction that is open. That is also their
-    /// end for [`Start::Latest`] and in events.
-    ReadCommitted,
-}
-
-/// Which protocol the member of a group speaks.
+#[cfg(feature = "classic")]
+pub use choice::Assignor;
 #[cfg(feature = "group")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum GroupProtocol {
-    /// That of KIP-848 where the coordinator offers it for the group, else the classic one.
-    #[default]
-    Auto,
-    /// That of KIP-848: the coordinator assigns (Kafka 4.0; 3.7 where it is switched on).
-    Consumer,
-    /// The classic one: a member assigns (JoinGroup, SyncGroup).
-    #[cfg(feature = "classic")]
-    Classic,
-}
-
-/// How the leader of a classic group assigns partitions: as the assignors of Kafka's Java client.
-#[cfg(feature = "classic")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Assignor {
-    /// Each topic in contiguous ranges: topics of equal size and subscribers are divided alike.
-    Range,
-    /// All partitions in turn.
-    RoundRobin,
-    /// As even as can be, and as little as possible moves. Everything is revoked first.
-    Sticky,
-    /// The same, and what stays is read on: what moves is given to its next owner by a second
-    /// round.
-    CooperativeSticky,
-}
-
-#[cfg(feature = "classic")]
-impl Assignor {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Range, Self::RoundRobin, Self::Sticky, Self::CooperativeSticky];
-
-    /// Returns its name in requests.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Range => "range",
-            Self::RoundRobin => "roundrobin",
-            Self::Sticky => "sticky",
-            Self::CooperativeSticky => "cooperative-sticky",
-        }
-    }
-
-    /// Returns the one of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|assignor| assignor.name() == name)
-    }
-}
-
-/// When the client probes for growth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Probing {
-    /// All the time, at the configured pace.
-    #[default]
-    Always,
-    /// Only within two idle intervals after a record was produced: a sleeping device stays quiet.
-    WhenProducing,
-    /// Never; growth is found by the age of metadata and by errors.
-    Never,
-}
-
-/// Which partition a record with a key goes to while its topic grows; of each topic, see
-/// [`Commands::set_key_order`](crate::Commands::set_key_order). Records that name their partition,
-/// and those without key, are not concerned.
+pub use choice::GroupProtocol;
+#[cfg(feature = "read-committed")]
+pub use choice::Isolation;
 #[cfg(feature = "key-order")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum KeyOrder {
-    /// By the count of partitions that is known when the record is produced, as with other clients:
-    /// records of a key are in order within a partition, and a key may change its partition.
-    #[default]
-    Follow,
-    /// The same, but a key that changes its partition waits until what was produced before it to
-    /// its old one is settled: acknowledged, or failed with no request left that could still write
-    /// it. So the records of a key are appended in order, by this producer; a record that failed
-    /// as late may be missing, or be written out of order. Meanwhile such records are refused
-    /// with [`ProduceError::NotReady`](crate::ProduceError::NotReady). A reader that is behind in
-    /// the old partition may still see the new one first, and other producers may notice the growth
-    /// at another time.
-    Drain,
-    /// Over the first so many partitions, however many there are: as long as all producers pin the
-    /// same number, a key stays where it is. 0: as many as there were when the first key was
-    /// produced. While the topic has fewer, records with keys are refused with `NotReady`.
-    Pin(u32),
-}
+pub use choice::KeyOrder;
+pub use choice::{Acks, OutOfRange, Probing, Start};
+#[cfg(feature = "classic")]
+pub(crate) use settings::listed;
+pub(crate) use settings::{Settings, Text};
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
 /// lives; `Client::owned` (feature `alloc`) copies them. Time spans are kept in eighths of a
@@ -343,409 +191,83 @@ pub struct Config<'d> {
     pub compression: Option<crate::codec::Codec>,
 }
 
-/// A text of the configuration.
-#[derive(Clone)]
-pub(crate) enum Text<'d> {
-    Lent(&'d str),
-    #[cfg(feature = "alloc")]
-    Owned(alloc::boxed::Box<str>),
-}
-
-impl Text<'_> {
-    #[cfg(feature = "alloc")]
-    fn into_owned<'a>(self) -> Text<'a> {
-        Text::Owned((*self).into())
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        match self {
-            Self::Lent(text) => text,
-            #[cfg(feature = "alloc")]
-            Self::Owned(text) => text,
-        }
-    }
-}
-
-/// The same as the machine keeps it.
-pub(crate) struct Settings<'d> {
-    pub(crate) bootstrap: Text<'d>,
-    pub(crate) client_id: Text<'d>,
-    pub(crate) rack: Text<'d>,
-    pub(crate) acks: Acks,
-    pub(crate) idempotence: bool,
-    pub(crate) linger: Span,
-    pub(crate) linger_when_idle: bool,
-    pub(crate) batch_bytes: usize,
-    pub(crate) resend_unblamed: bool,
-    pub(crate) request_bytes: usize,
-    pub(crate) delivery_timeout: Span,
-    pub(crate) request_timeout: Span,
-    pub(crate) silence_timeout: Span,
-    pub(crate) connect_timeout: Span,
-    pub(crate) retry_backoff: Span,
-    pub(crate) retry_backoff_max: Span,
-    pub(crate) reconnect_backoff: Span,
-    pub(crate) reconnect_backoff_max: Span,
-    pub(crate) probing: Probing,
-    pub(crate) probe_idle: Span,
-    pub(crate) probe_busy: Span,
-    pub(crate) probe_share: u8,
-    pub(crate) metadata_budget: u32,
-    pub(crate) metadata_max_age: Span,
-    pub(crate) read_added_from_first: bool,
-    pub(crate) out_of_range: OutOfRange,
-    pub(crate) fetch_max_wait: Span,
-    pub(crate) fetch_min_bytes: i32,
-    pub(crate) fetch_max_bytes: i32,
-    pub(crate) partition_max_bytes: i32,
-    pub(crate) accept_other_cluster: bool,
-    pub(crate) auto_create: bool,
-    #[cfg(feature = "key-order")]
-    pub(crate) drain_timeout: Span,
-    #[cfg(feature = "read-committed")]
-    pub(crate) isolation: Isolation,
-    pub(crate) report_positions: bool,
-    #[cfg(feature = "transactions")]
-    pub(crate) transactional_id: Text<'d>,
-    #[cfg(feature = "transactions")]
-    pub(crate) transaction_timeout: Span,
-    #[cfg(feature = "group")]
-    pub(crate) group: Text<'d>,
-    #[cfg(feature = "group")]
-    pub(crate) instance: Text<'d>,
-    #[cfg(feature = "group")]
-    pub(crate) assignor: Text<'d>,
-    #[cfg(feature = "classic")]
-    pub(crate) protocol: GroupProtocol,
-    #[cfg(feature = "classic")]
-    pub(crate) assignors: Text<'d>,
-    #[cfg(feature = "classic")]
-    pub(crate) session_timeout: Span,
-    #[cfg(feature = "classic")]
-    pub(crate) heartbeat_interval: Span,
-    #[cfg(feature = "group")]
-    pub(crate) rebalance_timeout: Span,
-    /// Zero for never.
-    #[cfg(feature = "group")]
-    pub(crate) auto_commit: Span,
-    #[cfg(feature = "group")]
-    pub(crate) marks_taken: bool,
-    #[cfg(feature = "group")]
-    pub(crate) exact_start: bool,
-    #[cfg(feature = "codecs")]
-    pub(crate) codecs: crate::codec::Codecs,
-    #[cfg(feature = "pack")]
-    pub(crate) compression: Option<crate::codec::Codec>,
-}
-
-impl<'d> Settings<'d> {
-    pub(crate) fn new(config: &Config<'d>) -> Self {
-        Self {
-            bootstrap: Text::Lent(config.bootstrap),
-            client_id: Text::Lent(config.client_id),
-            rack: Text::Lent(config.rack),
-            acks: config.acks,
-            idempotence: config.idempotence,
-            linger: Span::of(config.linger),
-            linger_when_idle: config.linger_when_idle,
-            batch_bytes: config.batch_bytes,
-            resend_unblamed: config.resend_unblamed,
-            request_bytes: config.request_bytes,
-            delivery_timeout: Span::of(config.delivery_timeout),
-            request_timeout: Span::of(config.request_timeout),
-            silence_timeout: Span::of(config.silence_timeout),
-            connect_timeout: Span::of(config.connect_timeout),
-            retry_backoff: Span::of(config.retry_backoff),
-            retry_backoff_max: Span::of(config.retry_backoff_max),
-            reconnect_backoff: Span::of(config.reconnect_backoff),
-            reconnect_backoff_max: Span::of(config.reconnect_backoff_max),
-            probing: config.probing,
-            probe_idle: Span::of(config.probe_idle),
-            probe_busy: Span::of(config.probe_busy),
-            probe_share: config.probe_share,
-            metadata_budget: config.metadata_budget,
-            metadata_max_age: Span::of(config.metadata_max_age),
-            read_added_from_first: config.read_added_from_first,
-            out_of_range: config.out_of_range,
-            fetch_max_wait: Span::of(config.fetch_max_wait),
-            fetch_min_bytes: config.fetch_min_bytes,
-            fetch_max_bytes: config.fetch_max_bytes,
-            partition_max_bytes: config.partition_max_bytes,
-            accept_other_cluster: config.accept_other_cluster,
-            auto_create: config.auto_create,
-            #[cfg(feature = "key-order")]
-            drain_timeout: Span::of(config.drain_timeout),
-            #[cfg(feature = "read-committed")]
-            isolation: config.isolation,
-            report_positions: config.report_positions,
-            #[cfg(feature = "transactions")]
-            transactional_id: Text::Lent(config.transactional_id),
-            #[cfg(feature = "transactions")]
-            transaction_timeout: Span::of(config.transaction_timeout),
-            #[cfg(feature = "group")]
-            group: Text::Lent(config.group),
-            #[cfg(feature = "group")]
-            instance: Text::Lent(config.group_instance),
-            #[cfg(feature = "group")]
-            assignor: Text::Lent(config.group_assignor),
-            #[cfg(feature = "classic")]
-            protocol: config.group_protocol,
-            #[cfg(feature = "classic")]
-            assignors: Text::Lent(config.group_assignors),
-            #[cfg(feature = "classic")]
-            session_timeout: Span::of(config.session_timeout),
-            #[cfg(feature = "classic")]
-            heartbeat_interval: Span::of(config.heartbeat_interval),
-            #[cfg(feature = "group")]
-            rebalance_timeout: Span::of(config.rebalance_timeout),
-            #[cfg(feature = "group")]
-            auto_commit: config.auto_commit.map_or(Span::ZERO, Span::of),
-            #[cfg(feature = "group")]
-            marks_taken: config.marks_taken,
-            #[cfg(feature = "group")]
-            exact_start: !config.group_skips,
-            #[cfg(feature = "codecs")]
-            codecs: config.codecs,
-            #[cfg(feature = "pack")]
-            compression: config.compression,
-        }
-    }
-
-    /// The same with copies of the texts.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn into_owned<'a>(self) -> Settings<'a> {
-        let Self { bootstrap, client_id, rack, .. } = self;
-        let (bootstrap, client_id) = (bootstrap.into_owned(), client_id.into_owned());
-        #[cfg(feature = "group")]
-        let (group, instance) = (self.group.into_owned(), self.instance.into_owned());
-        Settings {
-            bootstrap,
-            client_id,
-            rack: rack.into_owned(),
-            #[cfg(feature = "transactions")]
-            transactional_id: self.transactional_id.into_owned(),
-            #[cfg(feature = "group")]
-            group,
-            #[cfg(feature = "group")]
-            instance,
-            #[cfg(feature = "group")]
-            assignor: self.assignor.into_owned(),
-            #[cfg(feature = "classic")]
-            assignors: self.assignors.into_owned(),
-            ..self
-        }
-    }
-
-    /// Whether the configuration can work.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.idempotence && self.acks != Acks::All {
-            return Err(ConfigError::IdempotenceNeedsAcksAll);
-        }
-        if self.client_id.len().max(self.rack.len()) > 64 {
-            return Err(ConfigError::TooLong);
-        }
-        #[cfg(feature = "group")]
-        self.check_group()?;
+impl Config<'_> {
+    const DEFAULTS: Config<'static> = Config {
+        bootstrap: "",
+        client_id: "kavka",
+        rack: "",
+        acks: Acks::All,
+        idempotence: true,
+        linger: Duration::from_millis(5),
+        linger_when_idle: false,
+        batch_bytes: 16 * 1024,
+        resend_unblamed: true,
+        request_bytes: 1024 * 1024,
+        delivery_timeout: Duration::from_secs(120),
+        request_timeout: Duration::from_secs(30),
+        silence_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+        retry_backoff: Duration::from_millis(100),
+        retry_backoff_max: Duration::from_secs(1),
+        reconnect_backoff: Duration::from_millis(50),
+        reconnect_backoff_max: Duration::from_secs(1),
+        probing: Probing::Always,
+        probe_idle: Duration::from_secs(1),
+        probe_busy: Duration::from_millis(100),
+        probe_share: 5,
+        metadata_budget: 4096,
+        metadata_max_age: Duration::from_secs(300),
+        read_added_from_first: true,
+        out_of_range: OutOfRange::Nearest,
+        fetch_max_wait: Duration::from_millis(500),
+        fetch_min_bytes: 1,
+        fetch_max_bytes: 8 * 1024 * 1024,
+        partition_max_bytes: 1024 * 1024,
+        report_positions: false,
+        accept_other_cluster: false,
+        auto_create: false,
+        #[cfg(feature = "key-order")]
+        drain_timeout: Duration::from_secs(180),
+        #[cfg(feature = "read-committed")]
+        isolation: Isolation::ReadUncommitted,
         #[cfg(feature = "transactions")]
-        self.check_transactions()?;
-        let positive = [
-            self.delivery_timeout,
-            self.request_timeout,
-            self.silence_timeout,
-            self.connect_timeout,
-            self.retry_backoff,
-            self.reconnect_backoff,
-            self.probe_idle,
-            self.probe_busy,
-            self.metadata_max_age,
-        ];
-        let ordered = [
-            (self.retry_backoff, self.retry_backoff_max),
-            (self.reconnect_backoff, self.reconnect_backoff_max),
-            (self.probe_busy, self.probe_idle),
-        ];
-        if positive.into_iter().any(|span| span == Span::ZERO)
-            || ordered.into_iter().any(|(least, most)| least > most)
-        {
-            return Err(ConfigError::Duration);
-        }
-        for n in 0..self.seeds() {
-            let (host, _) = self.seed(n).ok_or(ConfigError::Bootstrap)?;
-            if host.len() > 255 {
-                return Err(ConfigError::TooLong);
-            }
-        }
-        Ok(())
-    }
-
-    #[cfg(feature = "group")]
-    fn check_group(&self) -> Result<(), ConfigError> {
-        if self.group.len().max(self.instance.len()).max(self.assignor.len()) > 255 {
-            return Err(ConfigError::TooLong);
-        }
-        let none = self.rebalance_timeout == Span::ZERO;
+        transactional_id: "",
+        #[cfg(feature = "transactions")]
+        transaction_timeout: Duration::from_secs(60),
+        #[cfg(feature = "group")]
+        group: "",
+        #[cfg(feature = "group")]
+        group_instance: "",
+        #[cfg(feature = "group")]
+        group_protocol: GroupProtocol::Auto,
+        #[cfg(feature = "group")]
+        group_assignor: "",
         #[cfg(feature = "classic")]
-        self.check_classic()?;
-        if none { Err(ConfigError::Duration) } else { Ok(()) }
-    }
-
-    #[cfg(feature = "transactions")]
-    fn check_transactions(&self) -> Result<(), ConfigError> {
-        if self.transactional_id.len() > 255 {
-            return Err(ConfigError::TooLong);
-        }
-        if self.is_transactional() && !self.idempotence {
-            return Err(ConfigError::TransactionsNeedIdempotence);
-        }
-        let none = self.transaction_timeout == Span::ZERO;
-        if none { Err(ConfigError::Duration) } else { Ok(()) }
-    }
-
-    /// Whether records are sent in transactions.
-    #[cfg(feature = "transactions")]
-    pub(crate) fn is_transactional(&self) -> bool {
-        !self.transactional_id.is_empty()
-    }
-
-    #[cfg(feature = "classic")]
-    fn check_classic(&self) -> Result<(), ConfigError> {
-        if self.assignors.len() > 255 {
-            return Err(ConfigError::TooLong);
-        }
-        let (beat, session) = (self.heartbeat_interval, self.session_timeout);
-        if beat == Span::ZERO || beat >= session {
-            return Err(ConfigError::Duration);
-        }
-        let known = |name: &str| Assignor::from_name(name).is_some();
-        match listed(&self.assignors).all(known) {
-            true => Ok(()),
-            false => Err(ConfigError::Assignor),
-        }
-    }
-
-    /// Whether the group commits by itself.
-    #[cfg(feature = "group")]
-    pub(crate) fn commits_by_itself(&self) -> bool {
-        self.auto_commit != Span::ZERO
-    }
-
-    /// Returns the end of what is read of a partition.
-    #[cfg(feature = "read-committed")]
-    pub(crate) fn end_of(&self, high_watermark: i64, last_stable_offset: i64) -> i64 {
-        match self.isolation {
-            Isolation::ReadCommitted if last_stable_offset >= 0 => {
-                guard!("the last stable offset is the end", high_watermark.min(last_stable_offset)
-                    => high_watermark)
-            }
-            _ => high_watermark,
-        }
-    }
-
-    #[cfg(not(feature = "read-committed"))]
-    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
-    pub(crate) const fn end_of(&self, high_watermark: i64, _: i64) -> i64 {
-        high_watermark
-    }
-
-    /// Returns the isolation level in requests.
-    #[cfg(feature = "read-committed")]
-    pub(crate) const fn isolation(&self) -> i8 {
-        self.isolation as i8
-    }
-
-    #[cfg(not(feature = "read-committed"))]
-    #[expect(clippy::unused_self, reason = "as of builds that read what is committed")]
-    pub(crate) const fn isolation(&self) -> i8 {
-        0
-    }
-
-    /// Returns the `n`-th bootstrap address, modulo their number.
-    pub(crate) fn seed(&self, n: usize) -> Option<(&str, u16)> {
-        seed(&self.bootstrap, n)
-    }
-
-    pub(crate) fn seeds(&self) -> usize {
-        seeds(&self.bootstrap)
-    }
+        group_assignors: "cooperative-sticky,range",
+        #[cfg(feature = "classic")]
+        session_timeout: Duration::from_secs(45),
+        #[cfg(feature = "classic")]
+        heartbeat_interval: Duration::from_secs(3),
+        #[cfg(feature = "group")]
+        rebalance_timeout: Duration::from_secs(300),
+        #[cfg(feature = "group")]
+        auto_commit: None,
+        #[cfg(feature = "group")]
+        marks_taken: false,
+        #[cfg(feature = "group")]
+        group_skips: false,
+        #[cfg(feature = "codecs")]
+        codecs: crate::codec::Codecs::COMPACT,
+        #[cfg(feature = "pack")]
+        compression: None,
+    };
 }
 
 impl<'d> Config<'d> {
     /// Returns the defaults with these bootstrap brokers: `"host:port,host:port"`.
     #[must_use]
     pub const fn new(bootstrap: &'d str) -> Self {
-        Self {
-            bootstrap,
-            client_id: "kavka",
-            rack: "",
-            acks: Acks::All,
-            idempotence: true,
-            linger: Duration::from_millis(5),
-            linger_when_idle: false,
-            batch_bytes: 16 * 1024,
-            resend_unblamed: true,
-            request_bytes: 1024 * 1024,
-            delivery_timeout: Duration::from_secs(120),
-            request_timeout: Duration::from_secs(30),
-            silence_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(10),
-            retry_backoff: Duration::from_millis(100),
-            retry_backoff_max: Duration::from_secs(1),
-            reconnect_backoff: Duration::from_millis(50),
-            reconnect_backoff_max: Duration::from_secs(1),
-            probing: Probing::Always,
-            probe_idle: Duration::from_secs(1),
-            probe_busy: Duration::from_millis(100),
-            probe_share: 5,
-            metadata_budget: 4096,
-            metadata_max_age: Duration::from_secs(300),
-            read_added_from_first: true,
-            out_of_range: OutOfRange::Nearest,
-            fetch_max_wait: Duration::from_millis(500),
-            fetch_min_bytes: 1,
-            fetch_max_bytes: 8 * 1024 * 1024,
-            partition_max_bytes: 1024 * 1024,
-            report_positions: false,
-            accept_other_cluster: false,
-            auto_create: false,
-            #[cfg(feature = "key-order")]
-            drain_timeout: Duration::from_secs(180),
-            #[cfg(feature = "read-committed")]
-            isolation: Isolation::ReadUncommitted,
-            #[cfg(feature = "transactions")]
-            transactional_id: "",
-            #[cfg(feature = "transactions")]
-            transaction_timeout: Duration::from_secs(60),
-            #[cfg(feature = "group")]
-            group: "",
-            #[cfg(feature = "group")]
-            group_instance: "",
-            #[cfg(feature = "group")]
-            group_protocol: GroupProtocol::Auto,
-            #[cfg(feature = "group")]
-            group_assignor: "",
-            #[cfg(feature = "classic")]
-            group_assignors: "cooperative-sticky,range",
-            #[cfg(feature = "classic")]
-            session_timeout: Duration::from_secs(45),
-            #[cfg(feature = "classic")]
-            heartbeat_interval: Duration::from_secs(3),
-            #[cfg(feature = "group")]
-            rebalance_timeout: Duration::from_secs(300),
-            #[cfg(feature = "group")]
-            auto_commit: None,
-            #[cfg(feature = "group")]
-            marks_taken: false,
-            #[cfg(feature = "group")]
-            group_skips: false,
-            #[cfg(feature = "codecs")]
-            codecs: crate::codec::Codecs::COMPACT,
-            #[cfg(feature = "pack")]
-            compression: None,
-        }
+        Self { bootstrap, ..Config::DEFAULTS }
     }
 
     /// Sets the client id.
@@ -832,82 +354,5 @@ impl<'d> Config<'d> {
     pub const fn report_positions(mut self, yes: bool) -> Self {
         self.report_positions = yes;
         self
-    }
-}
-
-/// Returns the `n`-th of some addresses, modulo their number.
-#[inline(never)]
-fn seed(mut text: &str, n: usize) -> Option<(&str, u16)> {
-    for _ in 0..n % seeds(text) {
-        text = cut(text, b',').1;
-    }
-    parse_address(cut(text, b',').0)
-}
-
-fn seeds(text: &str) -> usize {
-    1 + text.bytes().filter(|byte| *byte == b',').count()
-}
-
-/// Returns what comes before the first `mark`, and what comes after it.
-fn cut(text: &str, mark: u8) -> (&str, &str) {
-    let at = text.bytes().position(|byte| byte == mark).unwrap_or(text.len());
-    let (before, after) = (text.get(..at), text.get(at + 1..));
-    (before.unwrap_or_default(), after.unwrap_or_default())
-}
-
-/// Returns the names of a list.
-#[cfg(feature = "classic")]
-pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
-    let (mut rest, count) = (text, seeds(text));
-    (0..count).map(move |_| {
-        let (name, after) = cut(rest, b',');
-        rest = after;
-        name.trim_ascii()
-    })
-}
-
-/// `host:port`, or `[v6]:port`; surrounding spaces are ignored. Works on bytes, since the library's
-/// string functions take two kilobytes of flash.
-fn parse_address(text: &str) -> Option<(&str, u16)> {
-    let text = text.trim_ascii();
-    let colon = text.bytes().rposition(|byte| byte == b':')?;
-    let host = text.get(..colon)?;
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let mut port: u32 = 0;
-    for digit in text.get(colon + 1..)?.bytes().map(|byte| byte.wrapping_sub(b'0')) {
-        port = port * 10 + u32::from(digit);
-        if digit > 9 || port > u32::from(u16::MAX) {
-            return None;
-        }
-    }
-    (!host.is_empty() && port > 0).then_some((host, port as u16))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bootstrap_addresses_are_read_and_refused() {
-        let config = Config::new("a:1, b.example:65535,[::1]:9092");
-        assert_eq!(Settings::new(&config).check(), Ok(()));
-        assert_eq!(seed(config.bootstrap, 1), Some(("b.example", 65535)));
-        assert_eq!(seed(config.bootstrap, 2), Some(("::1", 9092)));
-        assert_eq!(seed(config.bootstrap, 3), Some(("a", 1)), "counted around");
-        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:x"] {
-            assert_eq!(
-                Settings::new(&Config::new(bad)).check(),
-                Err(ConfigError::Bootstrap),
-                "{bad:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn idempotence_needs_all_acks() {
-        let mut config = Config::new("a:1").acks(Acks::Leader);
-        assert_eq!(Settings::new(&config).check(), Ok(()), "acks() switches it off");
-        config.idempotence = true;
-        assert_eq!(Settings::new(&config).check(), Err(ConfigError::IdempotenceNeedsAcksAll));
     }
 }

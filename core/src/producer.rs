@@ -350,10 +350,8 @@ impl<'d> Producer<'d> {
         wall_ms: Option<i64>,
         own: Own,
     ) -> Result<RecordId, ProduceError> {
-        let slot = cx
-            .cluster
-            .topic_slot(target.topic)
-            .ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
+        let slot = cx.cluster.topic_slot(target.topic);
+        let slot = slot.ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
         if let Some(refused) = self.txn.refuses() {
             return Err(refused);
         }

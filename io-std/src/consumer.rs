@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kavka_core::Start;
 
 pub use chunk::{Chunk, ChunkBatch, Received};
-pub use group::MemberId;
+pub use membership::MemberId;
 use run::Wanted;
 use shared::{Requested, Shared, What};
 

@@ -162,7 +162,7 @@ impl<'d> Classic<'d> {
 
     /// Returns the assignor that was elected, by name and by kind.
     fn elected<'s>(&self, settings: &'s Settings<'_>) -> Option<(&'s str, Assignor)> {
-        let name = listed(&settings.assignors).nth(usize::from(self.elected))?;
+        let name = listed(&settings.classic.assignors).nth(usize::from(self.elected))?;
         Some((name, Assignor::from_name(name)?))
     }
 }

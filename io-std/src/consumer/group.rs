@@ -4,40 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chunk::Commit;
+use super::membership::MemberId;
 use super::run::Wanted;
 use super::shared::Requested;
 use super::{Chunk, Consumer};
-use kavka_core::Membership;
-
 use crate::config::Config;
 use crate::error::Error;
 use crate::pending::{Cell, Pending};
-
-/// What a group knows a member by, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberId {
-    /// The group.
-    pub group: String,
-    /// The member's id.
-    pub member: String,
-    /// Its epoch, or the generation of a classic group.
-    pub generation: i32,
-    /// Its instance id, if it is a static member.
-    pub instance: Option<String>,
-}
-
-impl MemberId {
-    /// Returns it in the form that a transaction takes.
-    #[must_use]
-    pub fn lent(&self) -> Membership<'_> {
-        Membership {
-            group: &self.group,
-            member: &self.member,
-            generation: self.generation,
-            instance: self.instance.as_deref(),
-        }
-    }
-}
 
 impl Consumer {
     /// Reads some topics as a member of the group of [`Config::group`], by the protocol of

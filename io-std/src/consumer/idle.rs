@@ -13,17 +13,6 @@ use crate::event::Event;
 /// The coordinator has this long to let the member go.
 const LEAVE: Duration = Duration::from_secs(10);
 
-/// When the application came for records last.
-#[derive(Default)]
-pub(super) struct Polls {
-    /// How often it had come by then; nothing while it waits.
-    count: Option<u64>,
-    /// When that was noticed first.
-    since: Option<Instant>,
-    /// The member has left because of that.
-    left: bool,
-}
-
 impl Run<'_> {
     /// Leaves the group if the application was away for too long, and joins it again when it is
     /// back.
@@ -80,11 +69,5 @@ impl Run<'_> {
         let polls = &self.member.polls;
         let since = polls.since.filter(|_| self.member.group.is_some() && !polls.left)?;
         Some(since + self.config.max_poll_interval)
-    }
-}
-
-impl Polls {
-    pub(super) fn has_left(&self) -> bool {
-        self.left
     }
 }

@@ -7,8 +7,7 @@ use kavka_core::{
 };
 
 use super::chunk::Commit;
-use super::group::MemberId;
-use super::membership::Revoking;
+use super::membership::{MemberId, Revoking};
 use super::run::Run;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
@@ -228,7 +227,7 @@ impl Run<'_> {
             }
             CoreEvent::GroupLeft => {
                 self.member.left = true;
-                if self.member.polls.has_left() {
+                if self.member.polls.left {
                     self.lose_all();
                 }
                 if let Some(done) = self.member.leaving.take() {

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kavka_core::{CommitId, Instant, PartitionId};
+use kavka_core::{CommitId, Instant, Membership, PartitionId};
 
-use super::idle::Polls;
 use crate::error::Error;
 use crate::pending::Setter;
 
@@ -29,4 +28,41 @@ pub(super) struct Revoking {
     pub(super) topic: Arc<str>,
     pub(super) index: u32,
     pub(super) until: Instant,
+}
+
+/// When the application came for records last.
+#[derive(Default)]
+pub(super) struct Polls {
+    /// How often it had come by then; nothing while it waits.
+    pub(super) count: Option<u64>,
+    /// When that was noticed first.
+    pub(super) since: Option<Instant>,
+    /// The member has left because of that.
+    pub(super) left: bool,
+}
+
+/// What a group knows a member by, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberId {
+    /// The group.
+    pub group: String,
+    /// The member's id.
+    pub member: String,
+    /// Its epoch, or the generation of a classic group.
+    pub generation: i32,
+    /// Its instance id, if it is a static member.
+    pub instance: Option<String>,
+}
+
+impl MemberId {
+    /// Returns it in the form that a transaction takes.
+    #[must_use]
+    pub fn lent(&self) -> Membership<'_> {
+        Membership {
+            group: &self.group,
+            member: &self.member,
+            generation: self.generation,
+            instance: self.instance.as_deref(),
+        }
+    }
 }

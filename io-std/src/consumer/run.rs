@@ -99,19 +99,7 @@ pub(super) fn run(
             run.command(&mut driver, now, command);
         }
         for requested in shared.take_requested() {
-            match requested {
-                Requested::Metrics(done) => done.set(Ok(run.metrics(&mut driver))),
-                Requested::Obstacle(topic, partition, done) => {
-                    done.set(Ok(run.obstacle(&mut driver, &topic, partition)));
-                }
-                Requested::Commit(list, done) => run.commit(&mut driver, list, done),
-                Requested::Release(topic, partition, done) => run.release(&topic, partition, done),
-                Requested::Committed(topic, partition, done) => {
-                    done.set(Ok(run.committed(&driver, topic, partition)));
-                }
-                Requested::Membership(done) => done.set(Ok(run.membership(&driver))),
-                Requested::Leave(limit, done) => run.leave(&mut driver, limit, done),
-            }
+            run.respond(&mut driver, requested);
         }
         run.mark(&mut driver);
         if let Err(error) = run.check_polls(&mut driver) {
@@ -176,6 +164,23 @@ struct Topic {
 }
 
 impl Run<'_> {
+    /// Does what the application requested.
+    fn respond(&mut self, driver: &mut Driver<'_>, requested: Requested) {
+        match requested {
+            Requested::Metrics(done) => done.set(Ok(self.metrics(driver))),
+            Requested::Obstacle(topic, partition, done) => {
+                done.set(Ok(self.obstacle(driver, &topic, partition)));
+            }
+            Requested::Commit(list, done) => self.commit(driver, list, done),
+            Requested::Release(topic, partition, done) => self.release(&topic, partition, done),
+            Requested::Committed(topic, partition, done) => {
+                done.set(Ok(self.committed(driver, topic, partition)));
+            }
+            Requested::Membership(done) => done.set(Ok(self.membership(driver))),
+            Requested::Leave(limit, done) => self.leave(driver, limit, done),
+        }
+    }
+
     fn begin(&mut self, driver: &mut Driver<'_>, wanted: Wanted) -> Result<(), Error> {
         let now = driver.now();
         match wanted {

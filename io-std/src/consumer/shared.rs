@@ -8,7 +8,7 @@ use std::time::Duration;
 use kavka_core::{Error as Core, Misuse, Start};
 
 use super::chunk::{Chunk, Commit, Entry, Spare, Unpacked};
-use super::group::MemberId;
+use super::membership::MemberId;
 use crate::codec::Decoders;
 use crate::driver;
 use crate::error::{Error, ErrorKind};

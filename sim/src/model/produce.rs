@@ -200,12 +200,12 @@ impl Cluster {
         let bytes = data.records.as_deref().unwrap_or_default();
         // The format first: a batch that no broker accepts is an error whatever its partition.
         let header = match batch::check(bytes, ctx.version, self.options.max_message_bytes) {
-            Ok(_) if bytes.len() > self.options.segment_bytes => {
-                return failed(Denied::plain(code::RECORD_LIST_TOO_LARGE), None);
-            }
             Ok(header) => header,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
+        if bytes.len() > self.options.segment_bytes {
+            return failed(Denied::plain(code::RECORD_LIST_TOO_LARGE), None);
+        }
         let keyless = if self.options.needs_keys { keyless(bytes) } else { Vec::new() };
         if !keyless.is_empty() {
             let denied = Denied::plain(code::INVALID_RECORD);
@@ -223,11 +223,9 @@ impl Cluster {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        let seen = self.view(ctx.broker).topic(topic).map(|seen| seen.id);
-        let at = usize::try_from(data.index).unwrap_or(usize::MAX);
-        let led = self.locate(ctx.broker, topic, data.index, -1).is_ok();
-        let place = seen.filter(|_| led).map(|id| (id, at));
-        if let Err(code) = self.admit(ctx, id, &header, place) {
+        if let Err(code) =
+            self.admit(ctx, id, &header, self.led_place(ctx.broker, topic, data.index))
+        {
             return failed(Denied::plain(code), Some("not in the transaction"));
         }
         let old = self.old_format(ctx.broker, topic);
@@ -258,6 +256,12 @@ impl Cluster {
         let wait = Wait { topic: id, partition, end, place: (0, 0) };
         let wait = (acks == -1).then_some(wait);
         Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
+    }
+
+    /// Returns the place of a partition that a broker leads, as far as it knows.
+    fn led_place(&self, broker: i32, topic: &TopicRef, index: i32) -> Option<(Uuid, usize)> {
+        self.locate(broker, topic, index, -1).ok()?;
+        Some((self.view(broker).topic(topic)?.id, usize::try_from(index).ok()?))
     }
 
     /// Returns a batch in the codec of its topic where that is another one than the producer's. It

@@ -60,7 +60,7 @@ impl<'d> Group<'d> {
             return;
         }
         (self.beats, self.dirty) = (false, true);
-        let interval = cx.settings.heartbeat_interval;
+        let interval = cx.settings.classic.heartbeat_interval;
         self.beat_at = cx.now + self.growth.pace(cx.now, interval);
         if generation != self.epoch as u32 {
             return;

@@ -57,12 +57,12 @@ impl<'d> Group<'d> {
         let (net, cluster, settings) = (&mut cx.net, &cx.cluster, &cx.settings);
         let head = join_group::Head {
             group: &settings.group,
-            session_timeout_ms: settings.session_timeout.millis(),
+            session_timeout_ms: settings.classic.session_timeout.millis(),
             rebalance_timeout_ms: settings.rebalance_timeout.millis(),
             member: self.classic.id(),
             instance: Some(&*settings.instance).filter(|id| !id.is_empty()),
         };
-        let count = listed(&settings.assignors).count();
+        let count = listed(&settings.classic.assignors).count();
         net.write(draft, &mut |w, version| join_group::begin(w, version, &head, count))?;
         let slots = 0..self.interests.len();
         let wanted = slots.clone().filter(|slot| self.interests[*slot].wanted);
@@ -72,7 +72,7 @@ impl<'d> Group<'d> {
             (&*cluster.topics[slot].name, parts.map(|part| cluster.table[part].index as i32))
         };
         let generation = if self.classic.held > 0 { self.classic.held } else { -1 };
-        for name in listed(&settings.assignors) {
+        for name in listed(&settings.classic.assignors) {
             let cooperative = Assignor::from_name(name) == Some(Assignor::CooperativeSticky);
             let joining = Joining {
                 topics: wanted.clone().map(|slot| &*cluster.topics[slot].name),
@@ -122,7 +122,7 @@ impl<'d> Group<'d> {
                     memo.limit = Some(LimitKind::Text);
                 }
                 let named = |name: &str| Some(name) == protocol;
-                let place = listed(&cx.settings.assignors).position(named);
+                let place = listed(&cx.settings.classic.assignors).position(named);
                 memo.elected = place.unwrap_or_default() as u8;
                 memo.lead = self.lead(&cx.settings, leader, member);
                 memo.skips = skip_assignment;
@@ -198,7 +198,7 @@ impl<'d> Group<'d> {
         classic.eager = cooperative != Some(Assignor::CooperativeSticky);
         classic.round = if memo.lead == Lead::Me { Round::Counting } else { Round::Syncing };
         (classic.ask_at, classic.retry_at) = (cx.now, cx.now);
-        self.beat_at = cx.now + cx.settings.heartbeat_interval;
+        self.beat_at = cx.now + cx.settings.classic.heartbeat_interval;
         // Another assignor than before: it may give away what this member has kept.
         let reads = self.phase == Phase::Member && self.owns_something(cx);
         let gives = self.classic.eager && reads;

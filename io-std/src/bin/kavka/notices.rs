@@ -243,25 +243,28 @@ pub(super) fn describe(event: &Event) -> String {
         Event::EndOfPartition { topic, partition, offset } => {
             format!("{}: read to its end, offset {offset}", at(topic, partition))
         }
-        Event::Moved { topic, partition, from, why: MoveReason::Skipped, .. } => {
-            format!(
-                "read {}: records from offset {from} on are skipped: their batch claims to have \
-                 none, or the one before it claims their offsets",
-                at(topic, partition)
-            )
-        }
         Event::Moved { topic, partition, from, to, why } => {
-            let why = match why {
-                MoveReason::OutOfRange => &no_offset(*from),
-                MoveReason::Truncated => "the log was truncated",
-                MoveReason::Recreated => "the topic was recreated",
-                _ => "it is not known why",
-            };
-            format!("{}: position {from} -> {to}: {why}", at(topic, partition))
+            moved(&at(topic, partition), *from, *to, *why)
         }
         // There is none that this command does not know.
         _ => "something else happened".to_owned(),
     }
+}
+
+fn moved(at: &str, from: i64, to: i64, why: MoveReason) -> String {
+    let why = match why {
+        MoveReason::Skipped => {
+            return format!(
+                "read {at}: records from offset {from} on are skipped: their batch claims to have \
+                 none, or the one before it claims their offsets"
+            );
+        }
+        MoveReason::OutOfRange => &no_offset(from),
+        MoveReason::Truncated => "the log was truncated",
+        MoveReason::Recreated => "the topic was recreated",
+        _ => "it is not known why",
+    };
+    format!("{at}: position {from} -> {to}: {why}")
 }
 
 /// Why a position moved.
