@@ -168,6 +168,8 @@ pub(crate) struct Group<'d> {
     /// The shares have to be looked at, or compared with another assignment.
     work: bool,
     reconciles: bool,
+    /// The last assignment is another one than the one before.
+    reassigned: bool,
     look_at: Tick,
     queries: Queries,
     commits: Commits,
@@ -206,6 +208,7 @@ impl<'d> Group<'d> {
             fresh_until: Tick::ZERO,
             work: false,
             reconciles: false,
+            reassigned: false,
             look_at: Tick::NEVER,
             queries: Queries::NONE,
             commits: Commits::NONE,

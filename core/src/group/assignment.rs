@@ -308,7 +308,9 @@ impl<'d> Group<'d> {
         self.fresh_until = cx.now + SOON;
         // With partitions to be revoked the acknowledgement follows when that is done.
         let revokes = self.news_of_revocation(cx);
-        if !revokes {
+        let changed = core::mem::take(&mut self.reassigned);
+        // Who has nothing is told so with each heartbeat.
+        if !revokes && guard!("what has not changed is not acknowledged", changed => true) {
             self.acknowledge(cx.now);
         }
         self.dirty = true;

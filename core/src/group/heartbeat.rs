@@ -269,6 +269,7 @@ impl<'d> Group<'d> {
     pub(super) fn adopt(&mut self, cx: &mut Cx<'d>) {
         self.each(cx, &mut |group, _, part| {
             let share = &mut group.shares[part];
+            group.reassigned |= share.target != share.marked;
             share.target = share.marked;
         });
         (self.work, self.news.rebalanced) = (true, true);

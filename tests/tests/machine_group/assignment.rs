@@ -396,3 +396,20 @@ fn a_topic_of_the_group_stays_although_the_application_releases_it() {
     assert_eq!(assigned(&mut s), [0, 1]);
     assert_eq!(s.client.topic_name(t), Some("t"));
 }
+
+#[test]
+fn a_member_without_partitions_beats_as_slowly_as_others() {
+    let (mut s, _, first) = joining(2, Start::Latest);
+    // The coordinator responds to a heartbeat that has everything with the assignment.
+    beat(&mut s, &first, 1, Some(&[]));
+    let start = s.now();
+    let mut beats = 0;
+    while start.until(s.now()) < Duration::from_secs(20) {
+        if let Some(due) = s.take::<ConsumerGroupHeartbeatRequest>() {
+            beat(&mut s, &due, 1, Some(&[]));
+            beats += 1;
+        }
+        s.run(Duration::from_millis(10));
+    }
+    assert!(beats <= 5, "{beats} heartbeats");
+}
