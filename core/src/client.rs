@@ -200,18 +200,9 @@ impl<'d> Client<'d> {
         #[cfg(feature = "pack")]
         let packs = s.producer.pack.codecs() != crate::codec::Codecs::NONE;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let setup = Setup {
-            idempotence: config.idempotence,
-            #[cfg(feature = "transactions")]
-            transactional: config.is_transactional(),
-            blocks: blocks.total(),
-            rx_bytes: s.rx_bytes,
-            rare,
-            #[cfg(feature = "pack")]
-            unpacked: if packs { config.batch_bytes } else { 0 },
-            #[cfg(feature = "pack")]
-            block_bytes: blocks.block_size(),
-        };
+        #[cfg(not(feature = "pack"))]
+        let packs = false;
+        let setup = Setup::new(&config, &blocks, s.rx_bytes, rare, packs);
         let id = config.client_id.clone();
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, id, s.login, rare);
         let mut rng = Rng::new(seed);

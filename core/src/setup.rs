@@ -1,5 +1,7 @@
 //! What the parts of a client are created with.
 
+use crate::config::Settings;
+use crate::memory::Blocks;
 use crate::rare::Rare;
 
 /// What parts are created with, besides their memory.
@@ -18,4 +20,27 @@ pub(crate) struct Setup {
     pub(crate) unpacked: usize,
     #[cfg(feature = "pack")]
     pub(crate) block_bytes: usize,
+}
+
+impl Setup {
+    pub(crate) fn new(
+        config: &Settings<'_>,
+        blocks: &Blocks<'_>,
+        rx_bytes: usize,
+        rare: Rare,
+        _packs: bool,
+    ) -> Self {
+        Self {
+            idempotence: config.idempotence,
+            #[cfg(feature = "transactions")]
+            transactional: config.is_transactional(),
+            blocks: blocks.total(),
+            rx_bytes,
+            rare,
+            #[cfg(feature = "pack")]
+            unpacked: if _packs { config.batch_bytes } else { 0 },
+            #[cfg(feature = "pack")]
+            block_bytes: blocks.block_size(),
+        }
+    }
 }

@@ -557,7 +557,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 18] {
+    fn samples() -> [Event; 19] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;

@@ -70,12 +70,12 @@ impl Transaction {
         if let Some(error) = news.trouble.take() {
             return Some(Event::TransactionTrouble { error });
         }
-        // One end can follow another's beginning only when that was reported.
-        if let Some(outcome) = news.ended.take() {
-            return Some(Event::TransactionEnded { outcome });
-        }
         if core::mem::take(&mut news.offsets) {
             return Some(Event::OffsetsSent);
+        }
+        // The next one begins when this was reported.
+        if let Some(outcome) = news.ended.take() {
+            return Some(Event::TransactionEnded { outcome });
         }
         news.failed.take().map(|error| Event::TransactionFailed { error })
     }

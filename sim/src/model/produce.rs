@@ -223,11 +223,7 @@ impl Cluster {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        let seen = self.view(ctx.broker).topic(topic).map(|seen| seen.id);
-        let at = usize::try_from(data.index).unwrap_or(usize::MAX);
-        let led = self.locate(ctx.broker, topic, data.index, -1).is_ok();
-        let place = seen.filter(|_| led).map(|id| (id, at));
-        if let Err(code) = self.admit(ctx, id, &header, place) {
+        if let Err(code) = self.admit(ctx, id, &header, (topic, data.index)) {
             return failed(Denied::plain(code), Some("not in the transaction"));
         }
         let old = self.old_format(ctx.broker, topic);
