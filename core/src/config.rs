@@ -113,8 +113,8 @@ pub struct Config<'d> {
     /// the feature `one-cluster`, and for brokers before 0.10.1, which name none: as with `true`.
     pub accept_other_cluster: bool,
     /// Sends records in transactions (`transactional.id`): they are taken between
-    /// [`Commands::begin`](crate::Commands::begin) and its end only. Whoever starts with the same id
-    /// fences this client off. At most 255 bytes; empty for none.
+    /// [`Commands::begin`](crate::Commands::begin) and its end only. Whoever starts with the same
+    /// id fences this client off. At most 255 bytes; empty for none.
     #[cfg(feature = "transactions")]
     pub transactional_id: &'d str,
     /// A transaction that is open for longer is aborted by its coordinator

@@ -24,6 +24,7 @@ pub(crate) enum Key<'k> {
     #[cfg(feature = "transactions")]
     Transaction,
     /// Some group.
+    #[cfg_attr(not(feature = "transactions"), allow(dead_code, reason = "a member has one"))]
     Group(&'k str),
 }
 
@@ -65,6 +66,7 @@ impl Coordinator {
         self.failures = 0;
     }
 
+    #[cfg(feature = "group")]
     pub(crate) const fn node(&self) -> Option<i32> {
         self.node
     }

@@ -352,15 +352,7 @@ impl<'d> Producer<'d> {
     ) -> Result<RecordId, ProduceError> {
         let slot = cx.cluster.topic_slot(target.topic);
         let slot = slot.ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
-        if let Some(refused) = self.txn.refuses() {
-            return Err(refused);
-        }
-        if let Identity::Refused(error, until) = self.identity {
-            if cx.now < until {
-                return Err(ProduceError::Refused(error));
-            }
-            self.identity = Identity::Wanted(cx.now);
-        }
+        self.may_take(cx.now)?;
         let topic = &mut cx.cluster.topics[slot];
         topic.note_produce(cx.now);
         if let Some(Error::Broker(code)) = topic.failure
@@ -409,6 +401,20 @@ impl<'d> Producer<'d> {
             spread.sticky_bytes = spread.sticky_bytes.saturating_add(len as u32);
         }
         Ok(id)
+    }
+
+    /// Checks whether records are taken at all.
+    fn may_take(&mut self, now: Tick) -> Result<(), ProduceError> {
+        if let Some(refused) = self.txn.refuses() {
+            return Err(refused);
+        }
+        if let Identity::Refused(error, until) = self.identity {
+            if now < until {
+                return Err(ProduceError::Refused(error));
+            }
+            self.identity = Identity::Wanted(now);
+        }
+        Ok(())
     }
 
     /// Begins a batch for a record that fits into no open one.

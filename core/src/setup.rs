@@ -29,7 +29,7 @@ impl Setup {
         blocks: &Blocks<'_>,
         rx_bytes: usize,
         rare: Rare,
-        packs: bool,
+        _packs: bool,
     ) -> Self {
         Self {
             idempotence: config.idempotence,
@@ -39,7 +39,7 @@ impl Setup {
             rx_bytes,
             rare,
             #[cfg(feature = "pack")]
-            unpacked: if packs { config.batch_bytes } else { 0 },
+            unpacked: if _packs { config.batch_bytes } else { 0 },
             #[cfg(feature = "pack")]
             block_bytes: blocks.block_size(),
         }

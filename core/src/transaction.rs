@@ -133,7 +133,8 @@ impl Transaction {
         if let Some(fatal) = self.fatal {
             return Err(fatal);
         }
-        if self.phase != Phase::None {
+        // An end that was not polled yet would be taken for that of the next one.
+        if self.phase != Phase::None || self.news.ended.is_some() {
             return Err(TransactionError::Caller(Misuse::InTransaction));
         }
         self.phase = Phase::Open;

@@ -8,6 +8,7 @@ mod parked;
 mod refusals;
 mod run;
 mod transaction;
+mod turn;
 mod within;
 
 use std::fmt;
@@ -26,7 +27,6 @@ use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
 pub use chunk::Delivered;
 use inbox::{Inbox, Item, To};
-use run::Turn;
 pub use transaction::Transaction;
 pub use within::Within;
 
@@ -182,10 +182,10 @@ impl Producer {
     /// When one is open.
     pub fn transaction(&self) -> Result<Transaction<'_>, Error> {
         match self.inbox.begin_transaction() {
-            true => Ok(Transaction::new(self)),
+            true => Ok(Transaction::new(&self.inbox)),
             false => {
                 let open = TransactionError::Caller(Misuse::InTransaction);
-                Err(transaction::failed(open, "begin a transaction"))
+                Err(turn::failed(open, "begin a transaction"))
             }
         }
     }

@@ -11,8 +11,8 @@ impl Commands<'_> {
     /// given this client its id, and [`Config::linger`](crate::Config::linger) applies as always.
     ///
     /// # Errors
-    /// `Caller` without a transactional id or while a transaction is open or ends; what ended all
-    /// transactions of this client, if something did.
+    /// `Caller` without a transactional id, and until the end of the transaction before was polled;
+    /// what ended all transactions of this client, if something did.
     pub fn begin(&mut self, now: Instant) -> Result<(), TransactionError> {
         self.at(now);
         let Self { cx, owners: Owners { transaction, producer, .. }, .. } = self;

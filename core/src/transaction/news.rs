@@ -73,7 +73,7 @@ impl Transaction {
         if core::mem::take(&mut news.offsets) {
             return Some(Event::OffsetsSent);
         }
-        // One end can follow another's beginning only when that was reported.
+        // The next one begins when this was reported.
         if let Some(outcome) = news.ended.take() {
             return Some(Event::TransactionEnded { outcome });
         }

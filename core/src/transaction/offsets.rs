@@ -308,7 +308,7 @@ impl Transaction {
             self.offsets.coordinator.recovered();
             self.offsets.cancel(cx);
             self.offsets.failures = 0;
-            self.news.offsets = self.phase == Phase::Open;
+            self.news.offsets = !self.is_lost();
             self.news.recovered();
             return;
         }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use kavka_core::Error as Core;
 use kavka_core::record::Record;
 
-use super::Turn;
 use super::chunk::{self, Chunk, Delivered, Failure};
+use super::turn::Turn;
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
 use crate::event::{Freshness, Hub};

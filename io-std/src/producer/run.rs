@@ -30,7 +30,6 @@ use crate::pending::{Setter, lock};
 use crate::reasons::Reasons;
 use crate::worker::wall_clock;
 use stuck::Stuck;
-pub(super) use transactions::Turn;
 use transactions::Turns;
 
 pub(super) fn run(

@@ -1,17 +1,18 @@
 //! Records that count together or not at all.
 
 use std::fmt;
+use std::sync::Arc;
 
 use kavka_core::record::Record;
 use kavka_core::{Consumed, Membership};
 
 use super::chunk::Delivered;
-use super::inbox::Item;
-use super::{Producer, Turn};
-use crate::error::{Error, ProduceError};
+use super::inbox::{Inbox, Item, To};
+use super::turn::{Offsets, Turn};
+use crate::error::ProduceError;
 use crate::pending::{Cell, Pending};
 
-/// An open transaction, from [`Producer::transaction`]. Dropped without a commit it is aborted.
+/// An open transaction, from [`Producer::transaction`](crate::Producer::transaction). Dropped without a commit it is aborted.
 ///
 /// Readers with `read_committed` see all of its records or none, once it is committed. What a
 /// commit returns says which: see [`Transaction::commit`].
@@ -27,59 +28,60 @@ use crate::pending::{Cell, Pending};
 /// ```
 #[must_use = "dropped, it is aborted"]
 pub struct Transaction<'p> {
-    producer: &'p Producer,
+    inbox: &'p Arc<Inbox>,
     open: bool,
 }
 
 impl<'p> Transaction<'p> {
-    pub(super) const fn new(producer: &'p Producer) -> Self {
-        Self { producer, open: true }
+    pub(super) const fn new(inbox: &'p Arc<Inbox>) -> Self {
+        Self { inbox, open: true }
     }
 
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     ///
     /// # Errors
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     ///
     /// # Cancel safety
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     pub fn send(
         &self,
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.producer.send(topic, record)
+        self.inbox.push_waiting(&To { topic, partition: None, within: None }, record)
     }
 
-    /// As [`Producer::send_to`].
+    /// As [`Producer::send_to`](crate::Producer::send_to).
     ///
     /// # Errors
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     ///
     /// # Cancel safety
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     pub fn send_to(
         &self,
         topic: &str,
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.producer.send_to(topic, partition, record)
+        let partition = Some(partition);
+        self.inbox.push_waiting(&To { topic, partition, within: None }, record)
     }
 
-    /// As [`Producer::send_async`].
+    /// As [`Producer::send_async`](crate::Producer::send_async).
     ///
     /// # Errors
-    /// As [`Producer::send`].
+    /// As [`Producer::send`](crate::Producer::send).
     ///
     /// # Cancel safety
-    /// As [`Producer::send_async`].
+    /// As [`Producer::send_async`](crate::Producer::send_async).
     pub async fn send_async(
         &self,
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.producer.send_async(topic, record).await
+        self.inbox.push_awaiting(&To { topic, partition: None, within: None }, record).await
     }
 
     /// Commits offsets of a group with the transaction (KIP-447): where its members continue if the
@@ -95,7 +97,7 @@ impl<'p> Transaction<'p> {
     pub fn send_offsets(&self, member: &Membership<'_>, offsets: &[Consumed<'_>]) -> Pending<()> {
         let (done, pending) = Cell::pair();
         let offsets = Offsets::new(member, offsets);
-        self.producer.inbox.submit(|_| Item::Turn(Turn::Offsets { offsets, done }));
+        self.inbox.submit(|_| Item::Turn(Turn::Offsets { offsets, done }));
         pending
     }
 
@@ -104,9 +106,9 @@ impl<'p> Transaction<'p> {
     ///
     /// # Errors
     /// Of the [`Pending`]: nothing of it is committed, since a record failed, the coordinator has
-    /// ended it (it was open for too long), or another producer has the transactional id. Only where
-    /// [`Error::maybe_written`] is true that is not known: the coordinator may have committed it,
-    /// but its answer was lost, and it cannot tell any more.
+    /// ended it (it was open for too long), or another producer has the transactional id. Only
+    /// where [`Error::maybe_written`](crate::Error::maybe_written) is true that is not known: the
+    /// coordinator may have committed it, but its answer was lost, and it cannot tell any more.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing: it is committed.
@@ -129,7 +131,7 @@ impl<'p> Transaction<'p> {
     fn end(&mut self, commits: bool) -> Pending<()> {
         let (done, pending) = Cell::pair();
         self.open = false;
-        self.producer.inbox.end_transaction(Item::Turn(Turn::End { commits, done }));
+        self.inbox.end_transaction(Item::Turn(Turn::End { commits, done }));
         pending
     }
 }
@@ -146,55 +148,4 @@ impl fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction").finish_non_exhaustive()
     }
-}
-
-/// Offsets on their way to the background thread.
-pub(super) struct Offsets {
-    group: String,
-    member: String,
-    generation: i32,
-    instance: Option<String>,
-    list: Vec<(String, i32, i64, i32, String)>,
-}
-
-impl Offsets {
-    fn new(member: &Membership<'_>, offsets: &[Consumed<'_>]) -> Self {
-        let owned = |at: &Consumed<'_>| {
-            let (topic, text) = (at.topic.to_owned(), at.metadata.to_owned());
-            (topic, at.partition, at.offset, at.leader_epoch, text)
-        };
-        Self {
-            group: member.group.to_owned(),
-            member: member.member.to_owned(),
-            generation: member.generation,
-            instance: member.instance.map(str::to_owned),
-            list: offsets.iter().map(owned).collect(),
-        }
-    }
-
-    /// Calls `f` with the form that the machine takes.
-    pub(super) fn with<T>(&self, f: impl FnOnce(&Membership<'_>, &[Consumed<'_>]) -> T) -> T {
-        let member = Membership {
-            group: &self.group,
-            member: &self.member,
-            generation: self.generation,
-            instance: self.instance.as_deref(),
-        };
-        let lent = |(topic, partition, offset, leader_epoch, metadata)| Consumed {
-            topic,
-            partition,
-            offset,
-            leader_epoch,
-            metadata,
-        };
-        let list = self.list.iter().map(|(topic, index, offset, epoch, text)| {
-            lent((topic.as_str(), *index, *offset, *epoch, text.as_str()))
-        });
-        f(&member, &list.collect::<Vec<_>>())
-    }
-}
-
-/// The error of a transaction, in words.
-pub(super) fn failed(error: kavka_core::TransactionError, doing: &'static str) -> Error {
-    Error::from(crate::ErrorKind::Transaction(error)).doing(doing)
 }

@@ -113,7 +113,7 @@ impl Cluster {
         }
     }
 
-    /// Returns a fresh id for every request without a transactional id, where a given one is ignored
+    /// Returns a fresh id for every request without a transactional id, whatever producer id it has
     /// (`TransactionCoordinator.handleInitProducerId`).
     pub(super) fn init_producer_id(&mut self, ctx: &Ctx, request: &InitProducerIdRequest) -> Reply {
         let mut body = InitProducerIdResponse::default().with_throttle_time_ms(ctx.throttle());

@@ -223,9 +223,7 @@ impl Cluster {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        if let Err(code) =
-            self.admit(ctx, id, &header, self.led_place(ctx.broker, topic, data.index))
-        {
+        if let Err(code) = self.admit(ctx, id, &header, (topic, data.index)) {
             return failed(Denied::plain(code), Some("not in the transaction"));
         }
         let old = self.old_format(ctx.broker, topic);
@@ -256,12 +254,6 @@ impl Cluster {
         let wait = Wait { topic: id, partition, end, place: (0, 0) };
         let wait = (acks == -1).then_some(wait);
         Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
-    }
-
-    /// Returns the place of a partition that a broker leads, as far as it knows.
-    fn led_place(&self, broker: i32, topic: &TopicRef, index: i32) -> Option<(Uuid, usize)> {
-        self.locate(broker, topic, index, -1).ok()?;
-        Some((self.view(broker).topic(topic)?.id, usize::try_from(index).ok()?))
     }
 
     /// Returns a batch in the codec of its topic where that is another one than the producer's. It

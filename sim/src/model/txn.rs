@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Cluster, Ctx, Event, Node};
 use crate::batch;
 use crate::code;
+use crate::image::TopicRef;
 use crate::profile::Profile;
 pub(super) use offsets::Pending;
 
@@ -250,11 +251,14 @@ impl Cluster {
         ctx: &Ctx,
         id: Option<&StrBytes>,
         header: &batch::Header,
-        place: Option<(Uuid, usize)>,
+        (topic, index): (&TopicRef, i32),
     ) -> Result<(), i16> {
         if header.attributes & 0x10 == 0 {
             return Ok(());
         }
+        let led = self.locate(ctx.broker, topic, index, -1).is_ok();
+        let seen = self.view(ctx.broker).topic(topic).filter(|_| led);
+        let place = seen.map(|seen| (seen.id, usize::try_from(index).unwrap_or(usize::MAX)));
         let verifies = self.profile(ctx.broker) >= Profile::V3_9;
         let (Some(id), Some(place), true) = (id, place, verifies) else { return Ok(()) };
         let (now, implicit) = (self.now, ctx.version >= 12);

@@ -72,6 +72,8 @@ fn offsets_are_part_of_the_transaction_with_their_member() {
     let asked = s.expect::<EndTxnRequest>();
     assert!(asked.body.committed);
     s.none::<AddOffsetsToTxnRequest>("the group's coordinator does that");
+    end(&mut s, &asked, 0);
+    assert_eq!(events(&mut s), ["offsets", "committed"]);
 }
 
 #[test]

@@ -403,25 +403,6 @@ fn expected(name: &str) -> Value {
         "InitProducerId" => json!({
             "TransactionalId": "tx", "TransactionTimeoutMs": 1, "ProducerId": 2, "ProducerEpoch": 3,
         }),
-        "AddPartitionsToTxn" => json!({
-            "V3AndBelowTransactionalId": "tx", "V3AndBelowProducerId": 2,
-            "V3AndBelowProducerEpoch": 3,
-            "V3AndBelowTopics": [{ "Name": "t", "Partitions": [4, 5] }],
-        }),
-        "AddOffsetsToTxn" => json!({
-            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "GroupId": "group",
-        }),
-        "TxnOffsetCommit" => json!({
-            "TransactionalId": "tx", "GroupId": "group", "ProducerId": 2, "ProducerEpoch": 3,
-            "GenerationIdOrMemberEpoch": 4, "MemberId": "member", "GroupInstanceId": null,
-            "Topics": [{ "Name": "t", "Partitions": [{
-                "PartitionIndex": 5, "CommittedOffset": 6, "CommittedLeaderEpoch": 7,
-                "CommittedMetadata": "text",
-            }] }],
-        }),
-        "EndTxn" => json!({
-            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "Committed": true,
-        }),
         "CreateTopics" => json!({
             "Topics": [{
                 "Name": "t", "NumPartitions": 2, "ReplicationFactor": 3, "Assignments": [],
@@ -501,6 +482,32 @@ fn expected_of_groups(name: &str) -> Value {
         "LeaveGroup" => json!({
             "GroupId": "group", "MemberId": "member",
             "Members": [{ "MemberId": "member", "GroupInstanceId": "one", "Reason": "why" }],
+        }),
+        name => expected_of_transactions(name),
+    }
+}
+
+/// The same of requests of transactions.
+fn expected_of_transactions(name: &str) -> Value {
+    match name {
+        "AddPartitionsToTxn" => json!({
+            "V3AndBelowTransactionalId": "tx", "V3AndBelowProducerId": 2,
+            "V3AndBelowProducerEpoch": 3,
+            "V3AndBelowTopics": [{ "Name": "t", "Partitions": [4, 5] }],
+        }),
+        "AddOffsetsToTxn" => json!({
+            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "GroupId": "group",
+        }),
+        "TxnOffsetCommit" => json!({
+            "TransactionalId": "tx", "GroupId": "group", "ProducerId": 2, "ProducerEpoch": 3,
+            "GenerationIdOrMemberEpoch": 4, "MemberId": "member", "GroupInstanceId": null,
+            "Topics": [{ "Name": "t", "Partitions": [{
+                "PartitionIndex": 5, "CommittedOffset": 6, "CommittedLeaderEpoch": 7,
+                "CommittedMetadata": "text",
+            }] }],
+        }),
+        "EndTxn" => json!({
+            "TransactionalId": "tx", "ProducerId": 2, "ProducerEpoch": 3, "Committed": true,
         }),
         name => panic!("no expectation for {name}"),
     }

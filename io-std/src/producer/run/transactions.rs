@@ -3,18 +3,11 @@
 use kavka_core::{Error as Core, Event, Instant, Misuse, Outcome, TransactionError};
 
 use super::super::inbox::Item;
-use super::super::transaction::{Offsets, failed};
+use super::super::turn::{Turn, failed};
 use super::Run;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::pending::Setter;
-
-/// What an application does with a transaction.
-pub(in crate::producer) enum Turn {
-    Begin,
-    Offsets { offsets: Offsets, done: Setter<()> },
-    End { commits: bool, done: Setter<()> },
-}
 
 /// The state of transactions.
 #[derive(Default)]

@@ -9,11 +9,12 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 19] = [
+const SUITES: [&str; 20] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
     "machine_group",
+    "machine_transaction",
     "machine_group_admin",
     "machine_assignors",
     "machine_cluster",

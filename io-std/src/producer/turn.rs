@@ -1,0 +1,64 @@
+//! What an application does with a transaction, on its way to the background thread.
+
+use kavka_core::{Consumed, Membership};
+
+use crate::error::Error;
+use crate::pending::Setter;
+
+/// A step of a transaction, in its place between the records.
+pub(super) enum Turn {
+    Begin,
+    Offsets { offsets: Offsets, done: Setter<()> },
+    End { commits: bool, done: Setter<()> },
+}
+
+/// Offsets on their way to the background thread.
+pub(super) struct Offsets {
+    group: String,
+    member: String,
+    generation: i32,
+    instance: Option<String>,
+    list: Vec<(String, i32, i64, i32, String)>,
+}
+
+impl Offsets {
+    pub(super) fn new(member: &Membership<'_>, offsets: &[Consumed<'_>]) -> Self {
+        let owned = |at: &Consumed<'_>| {
+            let (topic, text) = (at.topic.to_owned(), at.metadata.to_owned());
+            (topic, at.partition, at.offset, at.leader_epoch, text)
+        };
+        Self {
+            group: member.group.to_owned(),
+            member: member.member.to_owned(),
+            generation: member.generation,
+            instance: member.instance.map(str::to_owned),
+            list: offsets.iter().map(owned).collect(),
+        }
+    }
+
+    /// Calls `f` with the form that the machine takes.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&Membership<'_>, &[Consumed<'_>]) -> T) -> T {
+        let member = Membership {
+            group: &self.group,
+            member: &self.member,
+            generation: self.generation,
+            instance: self.instance.as_deref(),
+        };
+        let lent = |(topic, partition, offset, leader_epoch, metadata)| Consumed {
+            topic,
+            partition,
+            offset,
+            leader_epoch,
+            metadata,
+        };
+        let list = self.list.iter().map(|(topic, index, offset, epoch, text)| {
+            lent((topic.as_str(), *index, *offset, *epoch, text.as_str()))
+        });
+        f(&member, &list.collect::<Vec<_>>())
+    }
+}
+
+/// The error of a transaction, in words.
+pub(super) fn failed(error: kavka_core::TransactionError, doing: &'static str) -> Error {
+    Error::from(crate::ErrorKind::Transaction(error)).doing(doing)
+}
