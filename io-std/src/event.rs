@@ -618,7 +618,7 @@ mod tests {
                 _ => c.to_lowercase().to_string(),
             };
             let snake: String = variant.chars().enumerate().map(snake).collect();
-            assert_eq!(name(event), (snake.as_str(), n >= 8), "{variant}");
+            assert_eq!(name(event), (snake.as_str(), n >= 9), "{variant}");
         }
     }
 }
