@@ -249,7 +249,7 @@ impl Cluster {
             self.note_append(id, partition, batch, amid);
             self.replicate(id, partition);
         }
-        let wait = (acks == -1).then(|| Wait { topic: id, partition, end, place: (0, 0) });
+        let wait = (acks == -1).then_some(Wait { topic: id, partition, end, place: (0, 0) });
         Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
     }
 
