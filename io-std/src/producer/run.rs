@@ -3,6 +3,7 @@
 mod late;
 mod stuck;
 mod transactions;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ use crate::pending::{Setter, lock};
 use crate::reasons::Reasons;
 use crate::worker::wall_clock;
 use stuck::Stuck;
-use transactions::Turns;
+use turns::Turns;
 
 pub(super) fn run(
     config: &Config,

@@ -12,7 +12,8 @@ use super::turn::{Offsets, Turn};
 use crate::error::ProduceError;
 use crate::pending::{Cell, Pending};
 
-/// An open transaction, from [`Producer::transaction`](crate::Producer::transaction). Dropped without a commit it is aborted.
+/// An open transaction, from [`Producer::transaction`](crate::Producer::transaction). Dropped
+/// without a commit it is aborted.
 ///
 /// Readers with `read_committed` see all of its records or none, once it is committed. What a
 /// commit returns says which: see [`Transaction::commit`].

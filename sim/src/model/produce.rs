@@ -219,13 +219,11 @@ impl Cluster {
         {
             return failed(Denied::plain(code::NOT_ENOUGH_REPLICAS), None);
         }
-        let repacked = match self.repack(ctx.broker, topic, data) {
+        let admitted = self.admit(ctx, id, &header, (topic, data.index));
+        let repacked = match admitted.and_then(|()| self.repack(ctx.broker, topic, data)) {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        if let Err(code) = self.admit(ctx, id, &header, (topic, data.index)) {
-            return failed(Denied::plain(code), Some("not in the transaction"));
-        }
         let old = self.old_format(ctx.broker, topic);
         let (id, state) = match self.locate_mut(ctx.broker, topic, data.index) {
             Ok(found) => found,
@@ -251,8 +249,7 @@ impl Cluster {
             self.note_append(id, partition, batch, amid);
             self.replicate(id, partition);
         }
-        let wait = Wait { topic: id, partition, end, place: (0, 0) };
-        let wait = (acks == -1).then_some(wait);
+        let wait = (acks == -1).then_some(Wait { topic: id, partition, end, place: (0, 0) });
         Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
     }
 

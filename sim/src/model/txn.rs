@@ -244,9 +244,20 @@ impl Cluster {
         }
     }
 
-    /// Whether a batch of a transaction may be written (KIP-890): its partition is added, or with
-    /// which code it is refused.
+    /// Whether a batch of a transaction may be written (KIP-890): its partition is added, or why it
+    /// is refused.
     pub(super) fn admit(
+        &mut self,
+        ctx: &Ctx,
+        id: Option<&StrBytes>,
+        header: &batch::Header,
+        place: (&TopicRef, i32),
+    ) -> Result<(), batch::Refused> {
+        let why = "not in the transaction";
+        self.verify(ctx, id, header, place).map_err(|code| batch::Refused { code, why })
+    }
+
+    fn verify(
         &mut self,
         ctx: &Ctx,
         id: Option<&StrBytes>,

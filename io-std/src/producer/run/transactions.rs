@@ -1,44 +1,12 @@
 //! The turns of transactions, between the records before and after them.
 
-use kavka_core::{Error as Core, Event, Instant, Misuse, Outcome, TransactionError};
+use kavka_core::{Event, Instant, Outcome, TransactionError};
 
 use super::super::inbox::Item;
 use super::super::turn::{Turn, failed};
 use super::Run;
 use crate::driver::Driver;
-use crate::error::{Error, ErrorKind};
 use crate::pending::Setter;
-
-/// The state of transactions.
-#[derive(Default)]
-pub(super) struct Turns {
-    /// What has to wait, and all items after it.
-    held: Option<Item>,
-    open: bool,
-    ends: bool,
-    ending: Option<Setter<()>>,
-    offsets: Option<Setter<()>>,
-    /// Why it cannot be committed, where the machine does not know it.
-    failure: Option<Error>,
-}
-
-impl Turns {
-    pub(super) const fn holds(&self) -> bool {
-        self.held.is_some()
-    }
-
-    /// Notes a record that failed before the machine took it.
-    pub(super) fn note(&mut self, error: &Error) {
-        // The machine has a better reason.
-        let known = matches!(
-            error.kind(),
-            ErrorKind::Kafka(Core::Aborted | Core::Caller(Misuse::NoTransaction))
-        );
-        if self.open && !known {
-            self.failure.get_or_insert_with(|| error.clone());
-        }
-    }
-}
 
 impl Run<'_> {
     /// Whether an item has to wait; if not it is done.

@@ -1,0 +1,38 @@
+//! What the background thread knows of transactions.
+
+use kavka_core::{Error as Core, Misuse};
+
+use super::super::inbox::Item;
+use crate::error::{Error, ErrorKind};
+use crate::pending::Setter;
+
+/// The state of transactions.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// What has to wait, and all items after it.
+    pub(super) held: Option<Item>,
+    pub(super) open: bool,
+    pub(super) ends: bool,
+    pub(super) ending: Option<Setter<()>>,
+    pub(super) offsets: Option<Setter<()>>,
+    /// Why it cannot be committed, where the machine does not know it.
+    pub(super) failure: Option<Error>,
+}
+
+impl Turns {
+    pub(super) const fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Notes a record that failed before the machine took it.
+    pub(super) fn note(&mut self, error: &Error) {
+        // The machine has a better reason.
+        let known = matches!(
+            error.kind(),
+            ErrorKind::Kafka(Core::Aborted | Core::Caller(Misuse::NoTransaction))
+        );
+        if self.open && !known {
+            self.failure.get_or_insert_with(|| error.clone());
+        }
+    }
+}
