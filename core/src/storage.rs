@@ -417,12 +417,7 @@ impl<
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
             #[cfg(feature = "group")]
-            group: GroupMem {
-                shares: Mem::Lent(&mut tables.shares),
-                interests: Mem::Lent(&mut tables.interests),
-                #[cfg(feature = "classic")]
-                leader: LeaderMem::none(),
-            },
+            group: lent_group(&mut tables.shares, &mut tables.interests),
             login: Login::NONE,
         }
     }
@@ -463,6 +458,16 @@ pub struct Storage<'d> {
     #[cfg(feature = "group")]
     pub(crate) group: GroupMem<'d>,
     pub(crate) login: Login<'d>,
+}
+
+#[cfg(feature = "group")]
+fn lent_group<'d>(shares: &'d mut [Share], interests: &'d mut [Interest]) -> GroupMem<'d> {
+    GroupMem {
+        shares: Mem::Lent(shares),
+        interests: Mem::Lent(interests),
+        #[cfg(feature = "classic")]
+        leader: LeaderMem::none(),
+    }
 }
 
 fn lent_topics<'a, const TOPICS: usize>(

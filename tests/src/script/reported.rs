@@ -53,12 +53,11 @@ impl Reported {
         Self::Event(match *event {
             Event::Records(batch) => {
                 let records = batch.records().map_while(Result::ok);
+                let records = records.map(|r| (r.offset, r.value.unwrap_or_default().to_vec()));
                 return Self::Records {
                     at: batch.partition(),
                     partition: batch.topic_partition(),
-                    records: records
-                        .map(|r| (r.offset, r.value.unwrap_or_default().to_vec()))
-                        .collect(),
+                    records: records.collect(),
                     next: batch.next_offset(),
                     high_watermark: batch.high_watermark(),
                 };
