@@ -83,12 +83,13 @@ fn a_client_that_owns_its_texts_outlives_their_source() {
     let mut client = None;
     let info = measure(|| {
         let (bootstrap, name) = ("localhost:9092".to_owned(), "gateway-17".to_owned());
-        let config = Config::new(&bootstrap).client_id(&name).rack("r");
+        let mut config = Config::new(&bootstrap).client_id(&name).rack("r");
+        config.group_assignors = "range";
         client = Some(Client::owned(config, &limits, [1; 32]).expect("a client"));
     });
     let mut client: Client<'static> = client.expect("a client");
     // The client id is used in two places.
-    let texts = "localhost:9092".len() + 2 * "gateway-17".len() + "r".len();
+    let texts = "localhost:9092".len() + 2 * "gateway-17".len() + "r".len() + "range".len();
     assert_eq!(info.bytes_current, (limits.bytes() + texts) as i64);
     client.topic("t").expect("watched");
     let now = Instant::from_millis(1);
