@@ -1,6 +1,7 @@
 //! Fuzz targets of kavka-core, one module each; `README.md` describes what they check.
 
 pub mod apis;
+pub mod assignors;
 pub mod codecs;
 pub mod commands;
 pub mod differential;

@@ -38,7 +38,7 @@ pub(crate) struct Case {
 }
 
 /// Returns partitions by topic.
-fn by_topic(partitions: &BTreeSet<Partition>) -> BTreeMap<&str, Vec<i32>> {
+pub(crate) fn by_topic(partitions: &BTreeSet<Partition>) -> BTreeMap<&str, Vec<i32>> {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for (topic, partition) in partitions {
         topics.entry(topic).or_default().push(*partition);
@@ -108,7 +108,7 @@ fn written<'a, P: Iterator<Item = i32> + Clone>(
 /// Lets a leader plan.
 pub(crate) fn lead(case: &Case, assignor: Assignor) -> Leader<'static> {
     let partitions = case.topics.iter().map(|topic| topic.count as usize).sum();
-    let mut leader = Leader::heap(case.members.len(), 64, partitions, 1 << 20);
+    let mut leader = Leader::heap(case.members.len(), 128, partitions, 1 << 20);
     join(&mut leader, case, assignor);
     leader.plan(assignor).expect("there is room");
     leader

@@ -1,5 +1,7 @@
 //! Examples, most of them of the reference.
 
+use std::collections::BTreeSet;
+
 use kavka_core::{Assignor, GroupError, Leader, LimitKind};
 
 use crate::case::{Case, Member, Plan, Topic, assigned, join, plan};
@@ -142,6 +144,29 @@ fn what_a_topic_does_not_have_is_given_to_nobody() {
         let case = case(&[("t", 2)], vec![claim]);
         assert_eq!(plan(&case, assignor), wanted("a:t0 t1"), "{assignor:?}");
     }
+}
+
+#[test]
+fn load_moves_along_a_long_chain_of_members() {
+    // Each shares a topic with the next one; the first ones own everything that they may.
+    let name = |at: usize| format!("t{at:03}");
+    let mut topics = Vec::new();
+    let mut members = Vec::new();
+    for at in 0..120 {
+        topics.push(topic(&name(at), 40));
+        let (mine, next) = (name(at), name(at + 1));
+        let mut member = Member::new(&format!("m{at:03}"), &[&mine, &next]);
+        if at < 60 {
+            member = member.owning(&mine, &(0..40).collect::<Vec<_>>(), 3);
+        }
+        members.push(member);
+    }
+    topics.truncate(61);
+    let case = Case { topics, members };
+    let plan = plan(&case, Assignor::Sticky);
+    let sizes: Vec<usize> = plan.values().map(BTreeSet::len).take(61).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 61 * 40);
+    assert!(sizes.windows(2).all(|pair| pair[0].abs_diff(pair[1]) <= 1), "{sizes:?}");
 }
 
 #[test]

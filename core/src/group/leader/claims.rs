@@ -7,8 +7,8 @@ use crate::memory::Link;
 use crate::wire::consumer_protocol::{Subscription, Topics, previous};
 
 impl Leader<'_> {
-    /// Reads what all members claim. Where several claim a partition, that of the highest generation
-    /// counts; nobody's where two have the same.
+    /// Reads what all members claim. Where several claim a partition, that of the highest
+    /// generation counts; nobody's where two have the same.
     pub(super) fn read_claims(&mut self, assignor: Assignor) {
         let LeaderMem { members, topics, seats, bytes, .. } = &mut self.memory;
         let (members, topics) = (&mut members[..self.members], &topics[..self.topics]);

@@ -8,30 +8,31 @@ impl Leader<'_> {
     /// Keeps everything that is owned, gives the rest to who has least, then moves partitions for
     /// as long as that makes two members more equal.
     pub(super) fn general(&mut self) {
-        self.memory.moves[..self.seats].fill(Link::NONE);
         let revokes = self.keep_all();
+        let first = self.chain_topics();
         if has::RACKS && self.near {
-            self.give_fresh(true);
+            self.give_fresh(first, true);
         }
-        self.give_fresh(false);
+        self.give_fresh(first, false);
         // Where nothing has to be revoked anyway the new ones are tried alone first.
         if !revokes {
-            self.even_out(true);
+            self.even_out(first, true);
         }
-        self.even_out(false);
+        self.even_out(first, false);
     }
 
     /// Gives what nobody kept to who has least, or only to members that are near.
-    fn give_fresh(&mut self, near: bool) {
-        self.each_topic(1, &mut |leader, topic| {
-            for seat in leader.memory.topics[topic].first..leader.memory.topics[topic].end() {
-                if leader.memory.seats[seat].owner.is_none()
-                    && let Some(least) = leader.least(topic, near.then_some(seat))
+    fn give_fresh(&mut self, mut link: Link, near: bool) {
+        while let Some(topic) = link.get() {
+            link = self.memory.topics[topic].next;
+            for seat in self.memory.topics[topic].first..self.memory.topics[topic].end() {
+                if self.memory.seats[seat].owner.is_none()
+                    && let Some(least) = self.least(topic, near.then_some(seat))
                 {
-                    leader.give(seat, least);
+                    self.give(seat, least);
                 }
             }
-        });
+        }
     }
 
     /// Lets everybody keep what is theirs and still subscribed. Returns whether something is not.
@@ -52,16 +53,28 @@ impl Leader<'_> {
         revokes
     }
 
-    /// Calls `f` for each topic with at least so many subscribers: those with the fewest first,
-    /// then by name.
-    fn each_topic(&mut self, least: usize, f: &mut dyn FnMut(&mut Self, usize)) {
-        for subscribers in least..=self.members {
-            for topic in 0..self.topics {
-                if self.subscribers(topic) == subscribers {
-                    f(self, topic);
-                }
+    /// Chains all topics that have subscribers: those with the fewest first, then by name.
+    fn chain_topics(&mut self) -> Link {
+        // A chain for each number of subscribers, then one of them all.
+        for topic in (0..self.topics).rev() {
+            if let Some(at) = self.subscribers(topic).checked_sub(1) {
+                let first = &mut self.memory.members[at].first;
+                self.memory.topics[topic].next = core::mem::replace(first, Link::to(topic));
             }
         }
+        let mut chain = Link::NONE;
+        for at in (0..self.members).rev() {
+            let first = core::mem::take(&mut self.memory.members[at].first);
+            let mut last = first;
+            while let Some(at) = last.get().filter(|at| !self.memory.topics[*at].next.is_none()) {
+                last = self.memory.topics[at].next;
+            }
+            if let Some(last) = last.get() {
+                self.memory.topics[last].next = chain;
+                chain = first;
+            }
+        }
+        chain
     }
 
     /// Returns the subscriber of a topic that has the fewest partitions, of those that are near to
@@ -73,11 +86,16 @@ impl Leader<'_> {
         subscribers.min_by_key(|member| self.memory.members[*member].seats)
     }
 
-    /// Moves partitions, or only those that nobody kept, until no move would help.
-    fn even_out(&mut self, fresh: bool) {
+    /// Moves partitions, or only those that nobody kept, until no move would help. Each one makes
+    /// two members more equal, so this ends.
+    fn even_out(&mut self, first: Link, fresh: bool) {
         let mut moved = true;
         while core::mem::take(&mut moved) {
-            self.each_topic(2, &mut |leader, topic| moved |= leader.even_out_topic(topic, fresh));
+            let mut link = first;
+            while let Some(topic) = link.get() {
+                link = self.memory.topics[topic].next;
+                moved |= self.even_out_topic(topic, fresh);
+            }
         }
     }
 
@@ -146,7 +164,7 @@ impl Leader<'_> {
 
     fn find_move(&self, topic: usize, from: usize, to: usize) -> Option<usize> {
         let range = self.memory.topics[topic].first..self.memory.topics[topic].end();
-        let mut link = self.memory.moves[self.bucket(topic, (from, to))];
+        let mut link = self.memory.seats[self.bucket(topic, (from, to))].moves;
         while let Some(at) = link.get() {
             let seat = &self.memory.seats[at];
             let fits = (seat.from, seat.owner) == (Link::to(from), Link::to(to));
@@ -160,7 +178,7 @@ impl Leader<'_> {
 
     fn note_move(&mut self, topic: usize, seat: usize, pair: (usize, usize)) {
         let bucket = self.bucket(topic, pair);
-        let next = core::mem::replace(&mut self.memory.moves[bucket], Link::to(seat));
+        let next = core::mem::replace(&mut self.memory.seats[bucket].moves, Link::to(seat));
         if let Some(next) = next.get() {
             self.memory.seats[next].prev = Link::to(seat);
         }
@@ -173,7 +191,7 @@ impl Leader<'_> {
         let (next, prev) = (self.memory.seats[seat].next, self.memory.seats[seat].prev);
         match prev.get() {
             Some(prev) => self.memory.seats[prev].next = next,
-            None => self.memory.moves[bucket] = next,
+            None => self.memory.seats[bucket].moves = next,
         }
         if let Some(next) = next.get() {
             self.memory.seats[next].prev = prev;

@@ -197,6 +197,8 @@ pub(crate) struct Seat {
     /// Its places in a chain: of moves, then of its owner.
     pub(super) next: Link,
     pub(super) prev: Link,
+    /// The first move whose hash is this place.
+    pub(super) moves: Link,
 }
 
 impl Seat {
@@ -209,6 +211,7 @@ impl Seat {
         from: Link::NONE,
         next: Link::NONE,
         prev: Link::NONE,
+        moves: Link::NONE,
     };
 }
 
@@ -240,8 +243,6 @@ pub(crate) struct LeaderMem<'d> {
     pub(crate) members: Mem<'d, Member>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) seats: Mem<'d, Seat>,
-    /// Chains of moved partitions, by hash.
-    pub(crate) moves: Mem<'d, Link>,
     /// Of the partitions, and the names of those that members are in; empty where racks are not
     /// considered.
     pub(crate) racks: Mem<'d, Racks>,
@@ -259,7 +260,6 @@ impl<'d> LeaderMem<'d> {
             members: Mem::Lent(&mut []),
             topics: Mem::Lent(&mut []),
             seats: Mem::Lent(&mut []),
-            moves: Mem::Lent(&mut []),
             racks: Mem::Lent(&mut []),
             rack_names: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut []),
@@ -278,7 +278,7 @@ impl<'d> LeaderMem<'d> {
         members * (size_of::<Member>() + topics.div_ceil(WORD) * size_of::<u32>())
             // Topics and partitions.
             + topics * size_of::<Topic>()
-            + partitions * (size_of::<Seat>() + size_of::<Link>())
+            + partitions * size_of::<Seat>()
             // Racks of partitions and of members.
             + if has::RACKS { partitions * size_of::<Racks>() } else { 0 }
             + if members == 0 { 0 } else { RACKS * size_of::<Piece>() }
@@ -293,7 +293,6 @@ impl<'d> LeaderMem<'d> {
             members: owned(members, Member::EMPTY),
             topics: owned(topics, Topic::EMPTY),
             seats: owned(partitions, Seat::EMPTY),
-            moves: owned(partitions, Link::NONE),
             racks: owned(if has::RACKS { partitions } else { 0 }, Racks::EMPTY),
             rack_names: owned(if members == 0 { 0 } else { RACKS }, Piece::EMPTY),
             wants: owned(members * topics.div_ceil(WORD), 0),
@@ -332,7 +331,6 @@ pub struct LeaderMemory<
     members: [Member; MEMBERS],
     topics: [Topic; TOPICS],
     seats: [Seat; PARTITIONS],
-    moves: [Link; PARTITIONS],
     wants: [u32; MEMBERS],
     bytes: [u8; BYTES],
 }
@@ -347,7 +345,6 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             members: [Member::EMPTY; MEMBERS],
             topics: [Topic::EMPTY; TOPICS],
             seats: [Seat::EMPTY; PARTITIONS],
-            moves: [Link::NONE; PARTITIONS],
             wants: [0; MEMBERS],
             bytes: [0; BYTES],
         }
@@ -358,7 +355,6 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             members: Mem::Lent(&mut self.members),
             topics: Mem::Lent(&mut self.topics),
             seats: Mem::Lent(&mut self.seats),
-            moves: Mem::Lent(&mut self.moves),
             racks: Mem::Lent(&mut []),
             rack_names: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut self.wants),

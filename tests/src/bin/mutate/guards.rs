@@ -9,12 +9,13 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 18] = [
+const SUITES: [&str; 19] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
     "machine_group",
     "machine_group_admin",
+    "machine_assignors",
     "machine_cluster",
     "record_suite",
     "wire_vectors",
