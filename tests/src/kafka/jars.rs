@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// A Kafka version that the launcher can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,9 @@ pub fn is_fetched(version: Version) -> bool {
 /// # Errors
 /// When Maven cannot run, or fails (its output is in the error).
 pub fn fetch(version: Version) -> io::Result<PathBuf> {
+    // Tests of one process share its folder.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lib = lib(version);
     if lib.is_dir() {
         return Ok(lib);

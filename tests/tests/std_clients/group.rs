@@ -79,7 +79,7 @@ fn an_application_that_waits_is_not_away() {
     let consumer = Consumer::subscribe(config.clone().max_poll_interval(limit), &["t"]);
     let consumer = consumer.expect("a member");
     assert_eq!(first(&consumer.events(), partitions_of), 1);
-    let waiting = consumer.next().wait_timeout(limit * 4).err().expect("there is no record");
+    let waiting = consumer.next().wait_timeout(limit * 4).expect_err("there is no record");
     let producer = Producer::new(config).expect("a producer");
     reported(producer.send_to("t", 0, &Record::new(b"one")).expect("taken")).expect("sent");
     let chunk = reported(waiting).expect("no error, but the record");

@@ -117,8 +117,8 @@ impl Copy<'_> {
     fn run(&mut self) -> Result<(), Failure> {
         let mut failures = 0;
         loop {
-            let producer = Producer::new(self.to_config())?;
-            let consumer = Consumer::subscribe(self.from_config(), &[&self.options.from])?;
+            let producer = Producer::new(self.writing())?;
+            let consumer = Consumer::subscribe(self.reading(), &[&self.options.from])?;
             let (before, ended) = (self.copied, self.copy(&producer, &consumer));
             let closed = consumer.close(LEAVE);
             self.revoked.clear();
@@ -134,12 +134,12 @@ impl Copy<'_> {
         }
     }
 
-    fn from_config(&self) -> Config {
+    fn reading(&self) -> Config {
         let config = self.config.clone().group(&self.group).start(Start::Earliest);
         config.isolation(Isolation::ReadCommitted).revocation_wait(REVOCATION)
     }
 
-    fn to_config(&self) -> Config {
+    fn writing(&self) -> Config {
         let config = self.config.clone().acks(Acks::All).close_timeout(Duration::ZERO);
         let config = config.on_lost(|_| ()); // it is read again
         if !self.options.exactly_once {

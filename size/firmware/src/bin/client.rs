@@ -19,6 +19,8 @@ fn main() -> ! {
     let config = Config::new("10.0.2.2:9092").client_id("gateway-17");
     #[cfg(feature = "group")]
     let config = config.group("valves").auto_commit(Some(kavka_core::Duration::from_secs(5)));
+    #[cfg(feature = "transactions")]
+    let config = config.transactional_id("gateway-17");
     #[cfg(feature = "read-committed")]
     let config = config.isolation(kavka_core::Isolation::ReadCommitted);
     let storage = MEMORY.take().storage();
@@ -108,8 +110,12 @@ fn run(client: &mut Client<'_>) -> Option<()> {
     let mut open = None;
     loop {
         turn(client, &mut open);
+        #[cfg(feature = "transactions")]
+        client.begin(now()).ok()?;
         #[cfg(feature = "producer")]
         kavka_size::readings::send(client, telemetry);
+        #[cfg(feature = "transactions")]
+        client.commit_transaction(now()).ok()?;
         if let Some(known) = client.freshness(telemetry) {
             signal(known.partitions);
         }
