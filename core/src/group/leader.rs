@@ -274,14 +274,16 @@ impl Leader<'_> {
     fn sort(&mut self, assignor: Assignor) {
         let statics = matches!(assignor, Assignor::Range | Assignor::RoundRobin);
         let LeaderMem { members, bytes, .. } = &mut self.memory;
-        members[..self.members].sort_unstable_by(|a, b| {
+        heap_sort(&mut members[..self.members], &|a, b| {
             let by_id = a.id.of(bytes).cmp(b.id.of(bytes));
-            match (statics && !a.instance.is_empty(), statics && !b.instance.is_empty()) {
+            let order = match (statics && !a.instance.is_empty(), statics && !b.instance.is_empty())
+            {
                 (true, true) => a.instance.of(bytes).cmp(b.instance.of(bytes)).then(by_id),
                 (true, false) => Ordering::Less,
                 (false, true) => Ordering::Greater,
                 (false, false) => by_id,
-            }
+            };
+            order == Ordering::Greater
         });
     }
 
@@ -364,4 +366,31 @@ fn search(topics: &[Topic], bytes: &[u8], name: &[u8]) -> Result<usize, usize> {
 /// How much would have been enough is not known before the last member.
 const fn limit(what: LimitKind) -> GroupError {
     GroupError::Limit { what, needed: 0 }
+}
+
+/// Sorts members; `after`: the first one comes after the second. The library's sort would take two
+/// kilobytes of the stack.
+fn heap_sort(members: &mut [Member], after: &dyn Fn(&Member, &Member) -> bool) {
+    for at in (0..members.len() / 2).rev() {
+        sift(members, at, after);
+    }
+    for end in (1..members.len()).rev() {
+        members.swap(0, end);
+        sift(&mut members[..end], 0, after);
+    }
+}
+
+/// Moves a member down to its place in the heap, whose first is the last in order.
+fn sift(members: &mut [Member], mut at: usize, after: &dyn Fn(&Member, &Member) -> bool) {
+    loop {
+        let mut child = 2 * at + 1;
+        if child + 1 < members.len() && after(&members[child + 1], &members[child]) {
+            child += 1;
+        }
+        if child >= members.len() || !after(&members[child], &members[at]) {
+            return;
+        }
+        members.swap(at, child);
+        at = child;
+    }
 }
