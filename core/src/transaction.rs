@@ -342,7 +342,7 @@ impl Transaction {
     }
 
     /// Gives up what takes too long. Returns when that is.
-    fn keep_time(&mut self, cx: &Cx<'_>, producer: &mut Producer<'_>) -> Tick {
+    fn keep_time(&mut self, cx: &mut Cx<'_>, producer: &mut Producer<'_>) -> Tick {
         let limit = cx.settings.transaction_timeout + GRACE;
         if self.is_ending() && self.end_since == Tick::NEVER && producer.unfinished() == 0 {
             self.end_since = cx.now;
@@ -352,9 +352,11 @@ impl Transaction {
             self.fail(TransactionError::TimedOut);
         }
         let at = self.end_since + limit;
-        if at <= cx.now && !self.in_flight {
+        if at <= cx.now && !self.in_flight && !self.offsets.in_flight {
             let asked = guard!("an end without an answer is not known", self.uncertain);
             self.identity = Identity::Wanted;
+            // They belong to no other transaction.
+            self.offsets.cancel(cx);
             self.finish(producer, Some((TransactionError::TimedOut, asked)));
             return Tick::NEVER;
         }

@@ -62,8 +62,16 @@ impl Transaction {
             }
             return self.finish(producer, None);
         }
+        // The end may be in the coordinator's log nevertheless, or in that of the next one.
+        self.uncertain |= !self.is_lost()
+            && matches!(
+                error,
+                ErrorCode::UNKNOWN_SERVER_ERROR
+                    | ErrorCode::REQUEST_TIMED_OUT
+                    | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                    | ErrorCode::NOT_COORDINATOR
+            );
         if error == ErrorCode::UNKNOWN_SERVER_ERROR {
-            self.uncertain = true;
             return self.later(cx, Error::Broker(error));
         }
         if self.repeats(cx, error) {
@@ -81,6 +89,7 @@ impl Transaction {
             ErrorCode::TRANSACTION_ABORTABLE | ErrorCode::UNKNOWN_PRODUCER_ID
                 if !self.is_lost() =>
             {
+                self.uncertain = false;
                 self.fail(TransactionError::Refused(error));
             }
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
@@ -98,7 +107,7 @@ impl Transaction {
 
     /// Handles an EndTxn without a response.
     pub(super) fn end_lost(&mut self, cx: &mut Cx<'_>, left: bool, error: Error) {
-        self.uncertain |= left;
+        self.uncertain |= left && !self.is_lost();
         self.later(cx, error);
     }
 
@@ -111,6 +120,7 @@ impl Transaction {
     ) {
         let commits = self.phase == Phase::Committing;
         let outcome = match (self.error, trouble) {
+            (Some(error), _) if commits && self.uncertain => Outcome::Unknown(error),
             (Some(error), _) if commits => Outcome::NotCommitted(error),
             (None, Some((error, true))) if commits => Outcome::Unknown(error),
             (None, Some((error, false))) if commits => Outcome::NotCommitted(error),

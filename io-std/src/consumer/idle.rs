@@ -8,7 +8,6 @@ use kavka_core::Instant;
 use super::run::Run;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
 
 /// The coordinator has this long to let the member go.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -59,15 +58,16 @@ impl Run<'_> {
             .map(|(at, partition)| (*at, partition.topic.clone(), partition.index))
             .collect::<Vec<_>>()
         {
-            self.forget(at, &topic, index);
-            self.shared.hub.report(|| Some(Event::Lost { topic, partition: index }));
+            self.lose(at, &topic, index);
         }
     }
 
     /// Returns when the application will have been away for too long.
     pub(super) fn away_at(&self) -> Option<Instant> {
         let polls = &self.member.polls;
-        let since = polls.since.filter(|_| self.member.group.is_some() && !polls.left)?;
+        let member = &self.member;
+        let joined = member.group.is_some() && member.leaving.is_none() && !member.left;
+        let since = polls.since.filter(|_| joined && !polls.left)?;
         Some(since + self.config.max_poll_interval)
     }
 }

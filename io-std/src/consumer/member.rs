@@ -107,6 +107,7 @@ impl Run<'_> {
             member: member.to_owned(),
             generation,
             instance: Some(instance.clone()).filter(|id| !id.is_empty()),
+            losses: self.member.losses,
         })
     }
 
@@ -153,9 +154,19 @@ impl Run<'_> {
                 continue;
             }
             driver.release(now, one.at);
-            self.forget(one.at, &one.topic, one.index);
+            match done || one.until == Instant::ZERO {
+                true => self.forget(one.at, &one.topic, one.index),
+                false => self.lose(one.at, &one.topic, one.index),
+            }
         }
         self.shared.set_revoking(!self.member.revoking.is_empty());
+    }
+
+    /// Others may read a partition that the application has not given up.
+    pub(super) fn lose(&mut self, at: PartitionId, topic: &Arc<str>, index: u32) {
+        self.member.losses += 1;
+        self.forget(at, topic, index);
+        self.shared.hub.report(|| Some(Event::Lost { topic: topic.clone(), partition: index }));
     }
 
     pub(super) fn forget(&mut self, at: PartitionId, topic: &Arc<str>, index: u32) {
@@ -201,8 +212,7 @@ impl Run<'_> {
                 let Some(known) = self.partitions.get(&at) else { return true };
                 let (topic, index) = (known.topic.clone(), known.index);
                 self.member.revoking.retain(|one| one.at != at);
-                self.forget(at, &topic, index);
-                self.shared.hub.report(|| Some(Event::Lost { topic, partition: index }));
+                self.lose(at, &topic, index);
             }
             CoreEvent::Committed { id, result } => self.on_committed(id, result, commands),
             CoreEvent::GroupStable { partitions, .. } => {

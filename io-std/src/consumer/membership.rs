@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub(super) failed: Option<Error>,
     pub(super) left: bool,
     pub(super) polls: Polls,
+    /// Partitions that were taken away before the application was done with them.
+    pub(super) losses: u64,
 }
 
 /// A partition that the application is to be done with.
@@ -52,6 +54,10 @@ pub struct MemberId {
     pub generation: i32,
     /// Its instance id, if it is a static member.
     pub instance: Option<String>,
+    /// Partitions that were taken away from this consumer so far before the application was done
+    /// with them: others may read them already, so that what was taken of them must not be
+    /// committed.
+    pub losses: u64,
 }
 
 impl MemberId {

@@ -268,7 +268,10 @@ impl<'a> Run<'a> {
         let mut opened = None;
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let step = match opened {
-                _ if packed.is_over => Step::Done,
+                _ if packed.is_over => {
+                    self.turns.note(&ErrorKind::Kafka(Core::TimedOut).into());
+                    Step::Done
+                }
                 Some((topic, id)) if topic == packed.topic => {
                     self.produce_to(driver, now, id, &packed, &from)
                 }
@@ -759,6 +762,7 @@ impl Drop for Run<'_> {
         waiting += queued;
         let sent = self.handed.saturating_sub(self.reported);
         let unsure = self.ended.clone().with_maybe_written(sent > 0);
+        self.turns.close(&self.ended);
         self.batches.waited().for_each(|outcomes| outcomes.close(&unsure));
         let report = self.failures.report();
         let (failed, first) = report.map_or((0, None), |(failed, error)| (failed, Some(error)));

@@ -23,6 +23,8 @@ use transform::Transform;
 
 /// How often signals and events are looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// Time for the abort of what is not committed.
+const ABORT: Duration = Duration::from_secs(1);
 /// Time for leaving the group.
 const LEAVE: Duration = Duration::from_secs(5);
 /// A transaction that is open for longer is aborted by its coordinator: readers wait so long at
@@ -115,9 +117,12 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Begins anew, from what the group has committed, until it ends.
     fn run(&mut self) -> Result<(), Failure> {
-        let mut failures = 0;
+        let (mut failures, mut writer) = (0, None);
         loop {
-            let producer = Producer::new(self.writing())?;
+            let producer = match writer.take() {
+                Some(producer) => producer,
+                None => Producer::new(self.writing())?,
+            };
             let consumer = Consumer::subscribe(self.reading(), &[&self.options.from])?;
             let (before, ended) = (self.copied, self.copy(&producer, &consumer));
             let closed = consumer.close(LEAVE);
@@ -131,6 +136,9 @@ impl Copy<'_> {
             if failures >= FAILURES || is_final(&why) {
                 return Err(why.into());
             }
+            // With its ids it learns whether another process has the transactional id. Only one
+            // that does not know its last end begins with new ones, and whoever has it is fenced.
+            writer = (!why.maybe_written()).then_some(producer);
         }
     }
 
@@ -140,7 +148,7 @@ impl Copy<'_> {
     }
 
     fn writing(&self) -> Config {
-        let config = self.config.clone().acks(Acks::All).close_timeout(Duration::ZERO);
+        let config = self.config.clone().acks(Acks::All).close_timeout(ABORT);
         let config = config.on_lost(|_| ()); // it is read again
         if !self.options.exactly_once {
             return config;
@@ -213,6 +221,7 @@ impl Copy<'_> {
                 let epoch = batch.header().partition_leader_epoch;
                 offsets.insert(batch.partition(), (batch.next_offset(), epoch));
             }
+            // `commit` learns of partitions that were lost.
             self.events(events, consumer)?;
             let left = until.saturating_duration_since(Instant::now());
             let more = self.options.count.is_none_or(|count| self.copied + records < count);
@@ -223,8 +232,13 @@ impl Copy<'_> {
                 };
             }
         }
+        // Markers behind the records are read, too.
+        for (partition, (offset, _)) in &mut offsets {
+            let position = consumer.position(&self.options.from, *partition);
+            *offset = position.map_or(*offset, |position| position.max(*offset));
+        }
         let ended = match transaction {
-            Some(transaction) => self.commit(transaction, consumer, events, &offsets)?,
+            Some(transaction) => self.commit(transaction, consumer, &offsets),
             None => sent
                 .into_iter()
                 .try_for_each(|pending| pending.wait().map(drop))
@@ -243,25 +257,20 @@ impl Copy<'_> {
     /// Commits a transaction with the offsets of the group. A partition that the group has taken
     /// away meanwhile may be another member's already: its offset must not be committed.
     fn commit(
-        &mut self,
+        &self,
         transaction: Transaction<'_>,
         consumer: &Consumer,
-        events: &Events,
         offsets: &Offsets,
-    ) -> Result<Result<(), Error>, Failure> {
-        let none = || ErrorKind::Group(GroupError::NoMember).into();
+    ) -> Result<(), Error> {
         let member = match consumer.membership().wait() {
-            Ok(Some(member)) => member,
-            Ok(None) => return Ok(Err(none())),
-            Err(error) => return Ok(Err(error)),
+            // What was lost at any time since this consumer began may be in the transaction.
+            Ok(Some(member)) if member.losses == 0 => member,
+            Ok(_) => return Err(ErrorKind::Group(GroupError::NoMember).into()),
+            Err(error) => return Err(error),
         };
-        // Those of before the member's epoch was returned.
-        if self.events(events, consumer)? {
-            return Ok(Err(none()));
-        }
         let sent = self.send_offsets(&transaction, &member, offsets);
         let committed = transaction.commit().wait();
-        Ok(committed.and(sent.wait()))
+        committed.and(sent.wait())
     }
 
     fn send_offsets(
@@ -297,9 +306,8 @@ impl Copy<'_> {
         }
     }
 
-    /// Handles events of the group; returns whether partitions were lost.
-    fn events(&mut self, events: &Events, consumer: &Consumer) -> Result<bool, Failure> {
-        let mut lost = false;
+    /// Handles events of the group.
+    fn events(&mut self, events: &Events, consumer: &Consumer) -> Result<(), Failure> {
         while let Some(event) = events.try_next() {
             let net = || Some(consumer.metrics().wait_timeout(TICK).ok()?.ok()?.net);
             if let Some(why) = hopeless(&event, net) {
@@ -307,11 +315,10 @@ impl Copy<'_> {
             }
             match event {
                 Event::Revoking { partition, .. } => drop(self.revoked.insert(partition)),
-                Event::Lost { .. } => lost = true,
                 other => self.notices.show(&other),
             }
         }
-        Ok(lost)
+        Ok(())
     }
 }
 

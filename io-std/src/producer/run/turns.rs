@@ -24,6 +24,16 @@ impl Turns {
         self.held.is_some()
     }
 
+    /// Ends with the thread: what is being committed may be.
+    pub(super) fn close(&mut self, why: &Error) {
+        if let Some(done) = self.ending.take() {
+            done.set(Err(why.clone().with_maybe_written(true)));
+        }
+        if let Some(done) = self.offsets.take() {
+            done.set(Err(why.clone()));
+        }
+    }
+
     /// Notes a record that failed before the machine took it.
     pub(super) fn note(&mut self, error: &Error) {
         // The machine has a better reason.

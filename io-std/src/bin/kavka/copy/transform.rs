@@ -1,15 +1,23 @@
 //! An external program that changes values, a line each.
 
+use core::time::Duration;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 
 use super::Failure;
+
+/// A program that prints nothing for this long keeps its output back, or hangs. A transaction lasts
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) struct Transform {
     command: String,
     child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    /// To the threads that write and read, so that neither side waits for the other's pipe.
+    values: Sender<Vec<u8>>,
+    lines: Receiver<Vec<u8>>,
     line: Vec<u8>,
 }
 
@@ -22,34 +30,62 @@ impl Transform {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| failed(&error))?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(&"no pipe"));
         };
-        let (command, output) = (command.to_owned(), BufReader::new(output));
-        Ok(Self { command, child, input, output, line: Vec::new() })
+        let (values, to_write) = channel::<Vec<u8>>();
+        let (read, lines) = channel();
+        thread::spawn(move || {
+            // It ends with the program, or with us.
+            for value in to_write {
+                if input.write_all(&value).and_then(|()| input.flush()).is_err() {
+                    return;
+                }
+            }
+        });
+        thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            loop {
+                let mut line = Vec::new();
+                match output.read_until(b'\n', &mut line) {
+                    Ok(_) if line.pop() == Some(b'\n') && read.send(line).is_ok() => {}
+                    _ => return,
+                }
+            }
+        });
+        Ok(Self { command: command.to_owned(), child, values, lines, line: Vec::new() })
     }
 
     /// Returns the new value, without the end of its line.
     pub(super) fn apply(&mut self, value: &[u8]) -> Result<&[u8], Failure> {
         if value.contains(&b'\n') {
-            let text = "--transform: a value has several lines; it cannot be given as one";
-            return Err(Failure::Failed(text.into()));
+            return Err(self.failed("a value has several lines; it cannot be given as one"));
         }
-        self.line.clear();
-        let exchanged = self
-            .input
-            .write_all(value)
-            .and_then(|()| self.input.write_all(b"\n"))
-            .and_then(|()| self.input.flush())
-            .and_then(|()| self.output.read_until(b'\n', &mut self.line));
-        match exchanged {
-            Ok(read) if read > 0 && self.line.ends_with(b"\n") => {
-                self.line.pop();
-                Ok(&self.line)
+        self.expect_none()?;
+        let sent = self.values.send([value, b"\n"].concat());
+        self.line = match (sent, self.lines.recv_timeout(PATIENCE)) {
+            (Ok(()), Ok(line)) => line,
+            (Ok(()), Err(RecvTimeoutError::Timeout)) => {
+                return Err(
+                    self.failed("prints nothing; does it flush each line (sed -u, stdbuf -oL)?")
+                );
             }
-            Ok(_) => Err(Failure::Failed(format!("{}: ended", self.command))),
-            Err(error) => Err(Failure::Failed(format!("{}: {error}", self.command))),
+            _ => return Err(self.failed("it has ended")),
+        };
+        self.expect_none()?;
+        Ok(&self.line)
+    }
+
+    /// A line too many would be taken for that of another value.
+    fn expect_none(&self) -> Result<(), Failure> {
+        match self.lines.try_recv() {
+            Ok(_) => Err(self.failed("it prints more than a line for a value")),
+            Err(_) => Ok(()),
         }
+    }
+
+    fn failed(&self, why: &str) -> Failure {
+        Failure::Failed(format!("--transform {}: {why}", self.command))
     }
 }
 
