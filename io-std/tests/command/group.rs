@@ -41,7 +41,7 @@ fn a_member_prints_commits_and_leaves_with_a_signal() {
 }
 
 /// Sessions of six seconds instead of 45.
-fn impatient() -> Spec {
+pub(crate) fn impatient() -> Spec {
     Spec::new(Version::V4_4_0, 1)
         .set("group.consumer.min.session.timeout.ms", 6000)
         .set("group.consumer.session.timeout.ms", 6000)

@@ -10,6 +10,7 @@
 mod apart;
 mod causes;
 mod consume;
+mod copy;
 mod damage;
 mod effects;
 mod ends;

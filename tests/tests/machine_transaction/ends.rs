@@ -59,6 +59,18 @@ fn an_answer_that_says_nothing_counts_as_lost() {
     assert_eq!(events(&mut s), ["unknown: ended 48"]);
 }
 
+/// A coordinator that gives up its office, or a time limit, may have written the end.
+#[test]
+fn a_refusal_by_the_next_coordinator_says_nothing_either() {
+    for code in [7, 15, 16] {
+        let (mut s, _, asked) = committing(IMPLICIT);
+        end(&mut s, &asked, code);
+        let again = s.expect::<EndTxnRequest>();
+        end(&mut s, &again, 47);
+        assert_eq!(events(&mut s), ["unknown: ended 47"], "after {code}");
+    }
+}
+
 #[test]
 fn a_commit_is_repeated_until_an_answer_tells() {
     for level in [ADDED, IMPLICIT] {

@@ -1,0 +1,125 @@
+//! `kavka copy`.
+
+use std::time::{Duration, Instant};
+
+use kavka_tests::kafka::{Cluster, start_or_skip};
+use kavka_tests::sim::{Groups, Options, Server, Transactions};
+use rustix::process::Signal;
+
+use crate::group::impatient;
+use crate::live::Live;
+use crate::{LONG, feed, kavka, run};
+
+/// Topics `a`, with six records in two partitions, and `b`.
+fn server() -> Server {
+    let options = Options {
+        brokers: 1,
+        replication: 1,
+        groups: Some(Groups { interval: Duration::from_millis(100), ..Groups::default() }),
+        transactions: Some(Transactions::default()),
+        ..Options::default()
+    };
+    let server = Server::start(options).expect("simulated brokers");
+    for topic in ["a", "b"] {
+        server.create_topic(topic, 2).expect("a new topic");
+    }
+    let addresses = server.bootstrap();
+    for partition in ["0", "1"] {
+        let args = ["-b", &addresses, "produce", "a", "-p", partition, "-k", "key", "-H", "n=v"];
+        let text = format!("one {partition}\ntwo {partition}\nthree {partition}\n");
+        feed(kavka(&args), text.as_bytes()).good();
+    }
+    server
+}
+
+fn read(server: &Server, topic: &str) -> Vec<String> {
+    let args = ["consume", topic, "-e", "--isolation", "read_committed", "-f", "%p %k %s %h\n"];
+    run(server, &args).good().lines()
+}
+
+#[test]
+fn records_are_copied_with_partition_key_and_headers() {
+    for more in [&[][..], &["--exactly-once"]] {
+        let server = server();
+        let copy = [&["copy", "a", "b", "-n", "6"][..], more].concat();
+        let ran = run(&server, &copy).good();
+        assert!(ran.err.contains("6 records copied"), "{ran:?}");
+        assert_eq!(read(&server, "b"), read(&server, "a"), "{more:?}");
+        // Another run continues behind them.
+        let addresses = server.bootstrap();
+        let next = ["-b", &addresses, "produce", "a", "-p", "0", "-k", "key", "-H", "n=v"];
+        feed(kavka(&next), b"four\n").good();
+        let again = [&["copy", "a", "b", "-n", "1"][..], more].concat();
+        run(&server, &again).good();
+        assert_eq!(read(&server, "b"), read(&server, "a"), "{more:?}");
+    }
+}
+
+#[test]
+fn a_program_changes_values_line_by_line() {
+    let server = server();
+    let copy = ["copy", "a", "b", "-n", "6", "--exactly-once", "--transform", "sed -u s/o/0/"];
+    run(&server, &copy).good();
+    let changed = |line: String| line.replacen(" one", " 0ne", 1).replacen(" two", " tw0", 1);
+    let mut wanted: Vec<_> = read(&server, "a").into_iter().map(changed).collect();
+    wanted.sort();
+    assert_eq!(read(&server, "b"), wanted);
+}
+
+#[test]
+fn a_program_that_prints_two_lines_or_none_is_reported() {
+    for (program, said) in [
+        ("sed -u p", "more than a line"),
+        ("true", "it has ended"),
+        ("cat > /dev/null", "does it flush each line"),
+    ] {
+        let server = server();
+        let copy = ["copy", "a", "b", "-n", "6", "--exactly-once", "--transform", program];
+        run(&server, &copy).bad(1, &["--transform", program, said]);
+        assert!(read(&server, "b").is_empty(), "{program}");
+    }
+}
+
+/// The values of a topic by partition, in order.
+fn values(cluster: &Cluster, topic: &str, partition: &str) -> String {
+    let addresses = cluster.bootstrap();
+    let place = ["-b", &addresses, "consume", topic, "-p", partition, "-o", "beginning", "-e"];
+    let args = [&place[..], &["--isolation", "read_committed"]].concat();
+    feed(kavka(&args), b"").good().text()
+}
+
+#[test]
+fn a_copy_that_is_killed_again_and_again_is_exact() {
+    let Some(cluster) = start_or_skip(impatient()) else { return };
+    for topic in ["a", "b"] {
+        cluster.create(topic, 2).expect("created");
+    }
+    let addresses = cluster.bootstrap();
+    let copy = ["-b", &addresses, "copy", "a", "b", "--exactly-once"];
+    let count =
+        || ["0", "1"].map(|p| values(&cluster, "b", p).lines().count()).iter().sum::<usize>();
+    let mut written = 0;
+    for round in 0..3 {
+        let text: String = (0..3000).map(|n| format!("{round} {n}\n")).collect();
+        feed(kavka(&["-b", &addresses, "produce", "a"]), text.as_bytes()).good();
+        written += 3000;
+        let live = Live::start(kavka(&copy));
+        // In the middle of what it copies, as soon as something has arrived.
+        let (before, until) = (count(), Instant::now() + LONG);
+        while count() == before {
+            assert!(Instant::now() < until, "round {round}: nothing is copied");
+        }
+        live.signal(Signal::KILL);
+    }
+    let last = Live::start(kavka(&copy));
+    let until = Instant::now() + LONG;
+    while count() < written {
+        assert!(Instant::now() < until, "{} of {written} are copied", count());
+    }
+    last.signal(Signal::TERM);
+    last.end().good();
+    for partition in ["0", "1"] {
+        let (a, b) = (values(&cluster, "a", partition), values(&cluster, "b", partition));
+        assert_eq!(a, b, "partition {partition}");
+    }
+}
