@@ -87,6 +87,8 @@ pub(super) struct Classic<'d> {
     surrenders: bool,
     /// The growth that is under way was seen before the round began.
     grew: bool,
+    /// A static member has looked whether its first assignment is up to date.
+    looked: bool,
     /// What was to be committed before the member leaves cannot be.
     gives_up: bool,
     /// The member keeps its id although its membership ended.
@@ -118,6 +120,7 @@ impl<'d> Classic<'d> {
             eager: false,
             surrenders: false,
             grew: false,
+            looked: false,
             gives_up: false,
             keeps_id: false,
             retry_at: Tick::ZERO,
@@ -145,7 +148,7 @@ impl<'d> Classic<'d> {
         if !self.keeps_id {
             self.id_len = 0;
         }
-        (self.keeps_id, self.gives_up) = (false, false);
+        (self.looked, self.keeps_id, self.gives_up) = (false, false, false);
     }
 
     pub(super) fn id(&self) -> &str {
@@ -204,6 +207,11 @@ impl<'d> Group<'d> {
     pub(super) fn is_held(&self) -> bool {
         let held = self.classic.round == Round::Parked || self.classic.syncs;
         self.classic.on && held && self.phase != Phase::Leaving
+    }
+
+    /// Whether a round is under way. What comes meanwhile may be settled by it.
+    pub(super) fn is_in_round(&self) -> bool {
+        self.classic.on && self.classic.round != Round::Idle
     }
 
     /// Has another round begin.

@@ -116,6 +116,10 @@ impl<'d> Group<'d> {
                 self.beat_at = self.beat_at.min(cx.now);
             }
         }
+        #[cfg(feature = "classic")]
+        if self.is_in_round() {
+            return Tick::NEVER;
+        }
         let growth = &mut self.growth;
         if growth.until != Tick::ZERO && growth.until <= cx.now {
             growth.over();

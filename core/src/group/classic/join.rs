@@ -18,6 +18,8 @@ const SUBSCRIPTION: i16 = 3;
 const MORE: Span = Span::from_secs(5);
 /// What client ids of this client begin with, unless they are chosen.
 const OURS: &str = "kavka";
+/// Characters of a UUID.
+const UUID: usize = 36;
 
 /// A response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +52,8 @@ impl<'d> Group<'d> {
         let timeout = cx.settings.rebalance_timeout + MORE;
         let timeout = timeout.max(cx.settings.request_timeout);
         cx.net.send(cx.now, draft, [self.serial, 0], timeout);
+        // What is subscribed from now on is for another round.
+        self.classic.due = false;
         Tick::NEVER
     }
 
@@ -149,10 +153,15 @@ impl<'d> Group<'d> {
         let begins = |id: &str, with: &str| {
             id.strip_prefix(with).is_some_and(|rest| !with.is_empty() && rest.starts_with('-'))
         };
+        let former = |id: &str| {
+            let rest = id.strip_prefix(&*settings.instance).and_then(|id| id.strip_prefix('-'));
+            // The id of another instance may begin as this one's does.
+            !settings.instance.is_empty() && rest.is_some_and(is_uuid)
+        };
         match leader {
             "" => Lead::Coordinator,
             id if id == member => Lead::Me,
-            id if begins(id, &settings.instance) => Lead::Former,
+            id if former(id) => Lead::Former,
             id if begins(id, &settings.client_id) || id.starts_with(OURS) => Lead::Kin,
             _ => Lead::Foreign,
         }
@@ -170,7 +179,7 @@ impl<'d> Group<'d> {
         }
         if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && memo.limit.is_none() {
             // At once: the others wait for the id that was given.
-            self.classic.retry_at = cx.now;
+            (self.classic.due, self.classic.retry_at) = (true, cx.now);
             return;
         }
         if memo.valid && memo.error.0 != 0 {
@@ -192,7 +201,7 @@ impl<'d> Group<'d> {
         self.coordinator.recovered();
         self.epoch = memo.generation;
         let classic = &mut self.classic;
-        (classic.due, classic.prepared, classic.syncs) = (false, false, false);
+        (classic.prepared, classic.syncs) = (false, false);
         (classic.elected, classic.lead, classic.skips) = (memo.elected, memo.lead, memo.skips);
         let cooperative = classic.elected(&cx.settings).map(|(_, assignor)| assignor);
         classic.eager = cooperative != Some(Assignor::CooperativeSticky);
@@ -214,4 +223,9 @@ impl<'d> Group<'d> {
             self.join_later(cx, error);
         }
     }
+}
+
+/// Whether a text has the form of what brokers put behind an instance id.
+fn is_uuid(text: &str) -> bool {
+    text.len() == UUID && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }

@@ -283,7 +283,8 @@ impl<'d> Group<'d> {
             self.growth.over();
         }
         // Nobody has looked for growth since this static member was restarted.
-        let blind = (lead == Lead::Former || self.classic.skips) && !self.classic.eager;
+        let blind = lead == Lead::Former || self.classic.skips;
+        let blind = blind && !core::mem::replace(&mut self.classic.looked, true);
         if blind || lead == Lead::Me && !covered {
             self.rejoin();
         } else if unknown {

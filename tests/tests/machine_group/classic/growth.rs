@@ -9,6 +9,10 @@ use kavka_tests::script::Script;
 use super::{ME, Welcome, classic, given, member, member_with, name, pulse, synced, welcome};
 use crate::steps::{assigned, commit_with, fetch_commits, next_commit, offsets, subscribed, world};
 
+const COOPERATIVE: &str = "cooperative-sticky";
+/// The id of instance `one` before its restart.
+const FORMER: &str = "one-01234567-89ab-cdef-0123-456789abcdef";
+
 fn grow(s: &mut Script) {
     let count = s.world.topic_mut("t").partitions.len();
     s.world.grow("t", count + 1);
@@ -135,29 +139,59 @@ fn a_member_that_the_coordinator_hosts_joins_when_it_sees_growth() {
 }
 
 #[test]
-fn a_static_leader_that_restarted_looks_for_growth_as_before() {
-    // GR11, GR12: its former id leads, or it is told that it need not assign.
-    for former in [true, false] {
-        let world = world(4);
-        let mut config = classic(&world, "range");
+fn a_static_leader_that_restarted_looks_for_growth_of_before() {
+    // GR11, GR12: its former id leads, or it is told that it need not assign. Either way nobody
+    // has seen the fifth partition.
+    for (former, assignor) in [(true, "range"), (false, "range"), (true, COOPERATIVE)] {
+        let world = world(5);
+        let mut config = classic(&world, assignor);
         config.group_instance = "one";
         let (mut s, _) = subscribed(world, config, Start::Latest);
         let join = s.expect::<JoinGroupRequest>();
-        let mut welcomed = Welcome::leader(3, "range");
+        let mut welcomed = Welcome::leader(3, assignor);
         welcomed.skips = !former;
         if former {
-            welcomed.leader = "one-before";
+            welcomed.leader = FORMER;
         }
         welcome(&mut s, &join, &welcomed);
         let sync = s.expect::<SyncGroupRequest>();
         assert!(sync.body.assignments.is_empty(), "it assigns nothing");
         synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3]));
-        fetch_commits(&mut s, |_| (10, "", 0));
-        assert_eq!(assigned(&mut s), [0, 1, 2, 3]);
-        grow(&mut s);
         let start = s.now();
         let join = beat_until_join(&mut s, Duration::from_secs(3)).expect("a round");
-        assert!(start.until(join.at) < Duration::from_millis(1800), "{former}");
+        assert!(start.until(join.at) < Duration::from_millis(1800), "{former} {assignor}");
         assert_eq!(&*join.body.member_id, ME);
+        welcome(&mut s, &join, &Welcome::leader(4, assignor));
+        let sync = s.expect::<SyncGroupRequest>();
+        assert_eq!(given(&sync, ME), Some(vec![0, 1, 2, 3, 4]), "{former} {assignor}");
+        synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3, 4]));
+        assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "no other round");
     }
+}
+
+#[test]
+fn a_leader_whose_instance_begins_as_this_ones_is_another() {
+    let world = world(4);
+    let mut config = classic(&world, COOPERATIVE);
+    config.group_instance = "one";
+    let mut welcomed = Welcome::follower(1, COOPERATIVE);
+    welcomed.leader = "one-more-01234567-89ab-cdef-0123-456789abcdef";
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "it has assigned");
+}
+
+#[test]
+fn a_follower_that_sees_growth_while_a_round_waits_begins_one_after_it() {
+    let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+    pulse(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    grow(&mut s);
+    s.run(Duration::from_secs(5));
+    welcome(&mut s, &join, &Welcome::follower(2, COOPERATIVE));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    assert!(
+        beat_until_join(&mut s, Duration::from_secs(2)).is_some(),
+        "the leader has not seen it"
+    );
 }

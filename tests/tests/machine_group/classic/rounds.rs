@@ -323,3 +323,23 @@ fn serve_fetches<T>(s: &mut Script, mut other: impl FnMut(&mut Script) -> Option
     }
     s.fail("it does not come")
 }
+
+#[test]
+fn a_topic_that_is_subscribed_while_a_round_waits_is_in_the_next_one() {
+    let world = world(4).topic("u", 1);
+    let config = classic(&world, "cooperative-sticky");
+    let welcomed = Welcome::follower(1, "cooperative-sticky");
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    pulse(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    let topics = [s.topic("t"), s.topic("u")];
+    let now = s.now();
+    s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+    s.run(Duration::from_secs(1));
+    welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    let next = s.expect::<JoinGroupRequest>();
+    assert_eq!(subscription(&next).0, ["t", "u"]);
+    assert!(sync.at.until(next.at) < Duration::from_millis(100), "at once");
+}
