@@ -10,12 +10,12 @@ mod beat;
 mod join;
 mod sync;
 
-use super::{Group, Leader, Phase, Share};
+use super::{AGAIN, Group, Leader, Phase, Share};
 use crate::cluster::Cx;
 use crate::config::{Assignor, GroupProtocol, Settings, listed};
 use crate::connection::Role;
 use crate::consumer::Consumer;
-use crate::error::{Error, GroupError};
+use crate::error::{Error, GroupError, LimitKind};
 use crate::memory::backoff;
 use crate::time::{Span, Tick};
 use crate::wire::ErrorCode;
@@ -89,6 +89,9 @@ pub(super) struct Classic<'d> {
     grew: bool,
     /// A static member has looked whether its first assignment is up to date.
     looked: bool,
+    /// Rounds in a row that were of no use: their assignment was not for this member, or the
+    /// coordinator could not keep it.
+    unfit: u8,
     /// What was to be committed before the member leaves cannot be.
     gives_up: bool,
     /// The member keeps its id although its membership ended.
@@ -121,6 +124,7 @@ impl<'d> Classic<'d> {
             surrenders: false,
             grew: false,
             looked: false,
+            unfit: 0,
             gives_up: false,
             keeps_id: false,
             retry_at: Tick::ZERO,
@@ -149,6 +153,7 @@ impl<'d> Classic<'d> {
             self.id_len = 0;
         }
         (self.looked, self.keeps_id, self.gives_up) = (false, false, false);
+        self.unfit = 0;
     }
 
     pub(super) fn id(&self) -> &str {
@@ -161,6 +166,11 @@ impl<'d> Classic<'d> {
             to.copy_from_slice(id.as_bytes());
             self.id_len = id.len() as u16;
         }
+    }
+
+    /// Whether the coordinator has a request that it may hold.
+    fn is_held(&self) -> bool {
+        self.round == Round::Parked || self.syncs
     }
 
     /// Returns the assignor that was elected, by name and by kind.
@@ -195,9 +205,7 @@ impl<'d> Group<'d> {
     pub(super) fn role(&self) -> Role {
         match self.classic.on {
             // Behind a request that is held a member could not leave.
-            true if self.phase == Phase::Leaving && self.classic.round == Round::Parked => {
-                Role::Main
-            }
+            true if self.phase == Phase::Leaving && self.classic.is_held() => Role::Main,
             true => Role::Round,
             false => Role::Coordinator,
         }
@@ -205,8 +213,7 @@ impl<'d> Group<'d> {
 
     /// Whether the coordinator holds a request, behind which nothing is sent.
     pub(super) fn is_held(&self) -> bool {
-        let held = self.classic.round == Round::Parked || self.classic.syncs;
-        self.classic.on && held && self.phase != Phase::Leaving
+        self.classic.on && self.classic.is_held() && self.phase != Phase::Leaving
     }
 
     /// Whether a round is under way. What comes meanwhile may be settled by it.
@@ -302,6 +309,22 @@ impl<'d> Group<'d> {
         classic.failures = classic.failures.saturating_add(1);
         self.dirty = true;
         self.note_trouble(cx.now, error);
+    }
+
+    /// Begins a round that is wanted soon: also a pause after rounds of no use is this short.
+    pub(super) fn hasten(&mut self, cx: &Cx<'d>) {
+        let soon = cx.now + cx.settings.retry_backoff_max;
+        self.classic.retry_at = self.classic.retry_at.min(soon);
+    }
+
+    /// Handles a request that does not fit: one that never will ends the membership.
+    fn overflowed(&mut self, cx: &Cx<'d>) -> Tick {
+        if cx.net.blocks.free() == cx.net.blocks.total() {
+            let (what, needed) = (LimitKind::SendBlocks, 0);
+            self.news.fatal = Some(GroupError::Limit { what, needed });
+            self.dirty = true;
+        }
+        cx.now + AGAIN
     }
 
     /// Handles the loss of the membership; the id may be used again.

@@ -26,6 +26,9 @@ const UUID: usize = 36;
 pub(crate) struct JoinMemo {
     /// It is of this membership.
     valid: bool,
+    /// The request had an id of the member; the response has one that is too long.
+    named: bool,
+    long: bool,
     error: ErrorCode,
     generation: i32,
     /// Place of the elected assignor in the list.
@@ -45,13 +48,14 @@ impl<'d> Group<'d> {
         };
         if let Err(Full) = self.write_join(cx, &mut draft) {
             cx.net.abandon(draft);
-            return cx.now + AGAIN;
+            return self.overflowed(cx);
         }
         self.classic.round = Round::Parked;
         self.classic.grew = self.growth.waits();
         let timeout = cx.settings.rebalance_timeout + MORE;
         let timeout = timeout.max(cx.settings.request_timeout);
-        cx.net.send(cx.now, draft, [self.serial, 0], timeout);
+        let named = u32::from(!self.classic.id().is_empty());
+        cx.net.send(cx.now, draft, [self.serial, named], timeout);
         // What is subscribed from now on is for another round.
         self.classic.due = false;
         Tick::NEVER
@@ -119,11 +123,10 @@ impl<'d> Group<'d> {
                 ..
             }) => {
                 (memo.valid, memo.error, memo.generation) = (true, error, generation);
+                memo.named = from.requested.tag[1] > 0;
                 if error.0 == 0 || error == ErrorCode::MEMBER_ID_REQUIRED {
+                    memo.long = member.len() > ID;
                     self.classic.take_id(member);
-                }
-                if member.len() > ID {
-                    memo.limit = Some(LimitKind::Text);
                 }
                 let named = |name: &str| Some(name) == protocol;
                 let place = listed(&cx.settings.classic.assignors).position(named);
@@ -177,7 +180,12 @@ impl<'d> Group<'d> {
         if leaves && (!memo.valid || memo.error.0 != 0) {
             return;
         }
-        if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && memo.limit.is_none() {
+        if memo.long {
+            let (what, needed) = (LimitKind::Text, 0);
+            self.news.fatal = Some(GroupError::Limit { what, needed });
+            return;
+        }
+        if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && !memo.named {
             // At once: the others wait for the id that was given.
             (self.classic.due, self.classic.retry_at) = (true, cx.now);
             return;

@@ -159,7 +159,8 @@ fn a_leader_reads_the_counts_in_each_round_and_bad_members_get_nothing() {
     // GR7
     let mut world = world(3);
     world.partition("t", 0).end = 1;
-    let config = classic(&world, "range");
+    let mut config = classic(&world, "range");
+    config.group_skips = true;
     let (mut s, _) = subscribed(world, config, Start::Earliest);
     let join = name(&mut s);
     s.manual(ApiKey::Metadata);
