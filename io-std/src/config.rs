@@ -241,8 +241,8 @@ impl Config {
 
     /// A member of a group whose application has not come for records for this long leaves the
     /// group, so that others get its partitions (`max.poll.interval.ms`). It joins again when the
-    /// application is back, after an [`ErrorKind::PollTimeout`](crate::ErrorKind::PollTimeout) in place of
-    /// records. Default: 300 s.
+    /// application is back, after an [`ErrorKind::PollTimeout`](crate::ErrorKind::PollTimeout) in
+    /// place of records. Default: 300 s.
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;

@@ -102,6 +102,8 @@ pub(super) struct Classic<'d> {
     held: i32,
     /// Requests for counts so far, and when another broker gets the next one.
     asked: u32,
+    /// Responses of this round that left topics out.
+    partial: u8,
     ask_at: Tick,
     id: [u8; ID],
     id_len: u16,
@@ -131,6 +133,7 @@ impl<'d> Classic<'d> {
             failures: 0,
             held: 0,
             asked: 0,
+            partial: 0,
             ask_at: Tick::ZERO,
             id: [0; ID],
             id_len: 0,

@@ -209,7 +209,7 @@ impl<'d> Group<'d> {
         self.coordinator.recovered();
         self.epoch = memo.generation;
         let classic = &mut self.classic;
-        (classic.prepared, classic.syncs) = (false, false);
+        (classic.prepared, classic.syncs, classic.partial) = (false, false, 0);
         (classic.elected, classic.lead, classic.skips) = (memo.elected, memo.lead, memo.skips);
         let cooperative = classic.elected(&cx.settings).map(|(_, assignor)| assignor);
         classic.eager = cooperative != Some(Assignor::CooperativeSticky);

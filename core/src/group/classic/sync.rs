@@ -19,6 +19,8 @@ use crate::wire::{ErrorCode, Full, Uuid, metadata, sync_group};
 const PATIENCE: Span = Span::from_secs(1);
 /// The coordinator may need so much longer than the rebalance timeout.
 const MORE: Span = Span::from_secs(5);
+/// Responses that leave topics out are asked for again so often, then what is known counts.
+const PARTIAL: u8 = 5;
 /// A leader whose plans the coordinator cannot keep leaves after so many.
 const TRIES: u8 = 5;
 /// Pause at most between rounds that give this member what it cannot use.
@@ -30,8 +32,11 @@ pub(crate) struct CountsMemo {
     /// Place of the topic in the leader's list, and its partitions so far.
     topic: Link,
     count: u32,
-    /// The broker does not know the topic.
+    /// The broker does not know the topic, or cannot say now.
     missing: bool,
+    unsure: bool,
+    /// Topics that it was sure of.
+    sure: usize,
 }
 
 /// A response to SyncGroup as it streams in.
@@ -101,6 +106,13 @@ impl<'d> Group<'d> {
                 let place = name.and_then(|name| self.classic.leader.find(name));
                 memo.topic = place.map_or(Link::NONE, Link::to);
                 (memo.count, memo.missing) = (0, error.0 != 0);
+                let final_error = matches!(
+                    error,
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                        | ErrorCode::INVALID_TOPIC_EXCEPTION
+                        | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+                );
+                memo.unsure = memo.missing && !final_error;
             }
             Some(metadata::Item::Partition { index, .. }) => {
                 let end = u32::try_from(index).map_or(0, |index| index + 1);
@@ -110,6 +122,7 @@ impl<'d> Group<'d> {
                 if let Some(place) = memo.topic.get() {
                     let count = if memo.missing { 0 } else { memo.count };
                     self.note_count(cx, place, count);
+                    memo.sure += usize::from(!memo.unsure);
                 }
             }
             _ => {}
@@ -158,10 +171,31 @@ impl<'d> Group<'d> {
         seen.min(others).min(first.unwrap_or(seen))
     }
 
-    pub(in crate::group) fn counts_done(&mut self, cx: &mut Cx<'d>, tag: [u32; 2]) {
-        if self.awaits_counts(tag) {
-            self.plan(cx);
+    pub(in crate::group) fn counts_done(
+        &mut self,
+        cx: &mut Cx<'d>,
+        tag: [u32; 2],
+        memo: &CountsMemo,
+    ) {
+        if !self.awaits_counts(tag) {
+            return;
         }
+        let topics = self.classic.leader.topics().count();
+        if memo.sure >= topics {
+            return self.plan(cx);
+        }
+        // A topic without a count would be taken from all members.
+        if self.classic.partial < PARTIAL {
+            self.classic.partial += 1;
+            (self.classic.ask_at, self.dirty) = (cx.now + cx.settings.retry_backoff, true);
+            return;
+        }
+        for place in 0..topics {
+            if self.classic.leader.counted(place) == 0 {
+                self.note_count(cx, place, 0);
+            }
+        }
+        self.plan(cx);
     }
 
     pub(in crate::group) fn counts_lost(&mut self, cx: &Cx<'d>, tag: [u32; 2]) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, FetchRequest, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest, SyncGroupRequest,
 };
 use kavka_core::{Duration, Event, GroupError, GroupProtocol, LimitKind, Limits, Start};
 use kavka_tests::script::{Script, World};
@@ -343,4 +343,34 @@ fn a_topic_that_is_subscribed_while_a_round_waits_is_in_the_next_one() {
     let next = s.expect::<JoinGroupRequest>();
     assert_eq!(subscription(&next).0, ["t", "u"]);
     assert!(sync.at.until(next.at) < Duration::from_millis(100), "at once");
+}
+
+#[test]
+fn a_response_without_counts_takes_no_partitions_away() {
+    for bad in [1, 20] {
+        let world = world(4);
+        let config = classic(&world, "range");
+        let (mut s, _) = subscribed(world, config, Start::Earliest);
+        s.run(Duration::from_millis(100));
+        let join = name(&mut s);
+        s.manual(ApiKey::Metadata);
+        welcome(&mut s, &join, &Welcome::leader(1, "range"));
+        let mut asked = 0;
+        let sync = loop {
+            if let Some(metadata) = s.take::<MetadataRequest>() {
+                asked += 1;
+                if asked <= bad {
+                    s.respond(&metadata, MetadataResponse::default());
+                } else {
+                    s.serve(metadata);
+                }
+            }
+            if let Some(sync) = s.take::<SyncGroupRequest>() {
+                break sync;
+            }
+            s.run(Duration::from_millis(5));
+        };
+        assert_eq!(given(&sync, ME), Some(vec![0, 1, 2, 3]), "{bad}");
+        assert!(asked > 1 && asked < 10, "{asked}");
+    }
 }
