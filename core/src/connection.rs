@@ -355,7 +355,7 @@ impl Conn {
     }
 
     /// Whether it waits for the members of a group: what is sent now would, too.
-    fn holds_round(&self) -> bool {
+    pub(crate) fn holds_round(&self) -> bool {
         cfg!(feature = "classic") && self.awaits(Kind::is_round)
     }
 

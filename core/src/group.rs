@@ -260,7 +260,10 @@ impl<'d> Group<'d> {
             self.choose_protocol(&cx.settings);
         }
         #[cfg(feature = "classic")]
-        self.rejoin();
+        {
+            self.hasten(cx);
+            self.rejoin();
+        }
         self.dirty = true;
         Ok(())
     }

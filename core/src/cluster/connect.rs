@@ -464,6 +464,9 @@ impl<'d> Cx<'d> {
         }
         let (mut victim, mut next) = (None, Tick::NEVER);
         for (slot, conn) in self.net.conns.iter().enumerate() {
+            if guard!("a connection that holds a round takes no turns", conn.holds_round()) {
+                continue;
+            }
             let due = match conn.state {
                 ConnState::Free | ConnState::Doomed => return self.now + DWELL,
                 _ if conn.is_draining() => return self.now + DWELL,

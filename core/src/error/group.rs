@@ -42,9 +42,16 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    /// Whether it is this client that cannot, so that the coordinator is to know.
+    /// Whether it is this client that cannot, so that the coordinator is to know. Code -1: it
+    /// leads, and the coordinator cannot keep its plan.
     pub(crate) const fn is_ours(&self) -> bool {
-        matches!(self, Self::Limit { .. })
+        let leads = cfg!(feature = "classic");
+        let none = ErrorCode::UNKNOWN_SERVER_ERROR.0;
+        match self {
+            Self::Limit { .. } => true,
+            Self::Refused(code) => leads && code.0 == none,
+            _ => false,
+        }
     }
 
     /// Returns what to do about it.

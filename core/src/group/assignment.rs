@@ -134,6 +134,12 @@ impl Share {
         matches!(self.step, Step::Own | Step::Revoke | Step::Revoking | Step::Release)
     }
 
+    /// Whether its start is being committed because it is new.
+    #[cfg(feature = "classic")]
+    pub(super) const fn is_being_seeded(&self) -> bool {
+        self.seed && self.comes() && !matches!(self.step, Step::Seeded)
+    }
+
     const fn goes(&self) -> bool {
         matches!(self.step, Step::Revoke | Step::Revoking | Step::Release)
     }

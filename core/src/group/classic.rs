@@ -10,12 +10,12 @@ mod beat;
 mod join;
 mod sync;
 
-use super::{Group, Leader, Phase, Share};
+use super::{AGAIN, Group, Leader, Phase, Share};
 use crate::cluster::Cx;
 use crate::config::{Assignor, GroupProtocol, Settings, listed};
 use crate::connection::Role;
 use crate::consumer::Consumer;
-use crate::error::{Error, GroupError};
+use crate::error::{Error, GroupError, LimitKind};
 use crate::memory::backoff;
 use crate::time::{Span, Tick};
 use crate::wire::ErrorCode;
@@ -87,6 +87,11 @@ pub(super) struct Classic<'d> {
     surrenders: bool,
     /// The growth that is under way was seen before the round began.
     grew: bool,
+    /// A static member has looked whether its first assignment is up to date.
+    looked: bool,
+    /// Rounds in a row that were of no use: their assignment was not for this member, or the
+    /// coordinator could not keep it.
+    unfit: u8,
     /// What was to be committed before the member leaves cannot be.
     gives_up: bool,
     /// The member keeps its id although its membership ended.
@@ -97,6 +102,8 @@ pub(super) struct Classic<'d> {
     held: i32,
     /// Requests for counts so far, and when another broker gets the next one.
     asked: u32,
+    /// Responses of this round that left topics out.
+    partial: u8,
     ask_at: Tick,
     id: [u8; ID],
     id_len: u16,
@@ -118,12 +125,15 @@ impl<'d> Classic<'d> {
             eager: false,
             surrenders: false,
             grew: false,
+            looked: false,
+            unfit: 0,
             gives_up: false,
             keeps_id: false,
             retry_at: Tick::ZERO,
             failures: 0,
             held: 0,
             asked: 0,
+            partial: 0,
             ask_at: Tick::ZERO,
             id: [0; ID],
             id_len: 0,
@@ -145,7 +155,8 @@ impl<'d> Classic<'d> {
         if !self.keeps_id {
             self.id_len = 0;
         }
-        (self.keeps_id, self.gives_up) = (false, false);
+        (self.looked, self.keeps_id, self.gives_up) = (false, false, false);
+        self.unfit = 0;
     }
 
     pub(super) fn id(&self) -> &str {
@@ -158,6 +169,11 @@ impl<'d> Classic<'d> {
             to.copy_from_slice(id.as_bytes());
             self.id_len = id.len() as u16;
         }
+    }
+
+    /// Whether the coordinator has a request that it may hold.
+    fn is_held(&self) -> bool {
+        self.round == Round::Parked || self.syncs
     }
 
     /// Returns the assignor that was elected, by name and by kind.
@@ -192,9 +208,7 @@ impl<'d> Group<'d> {
     pub(super) fn role(&self) -> Role {
         match self.classic.on {
             // Behind a request that is held a member could not leave.
-            true if self.phase == Phase::Leaving && self.classic.round == Round::Parked => {
-                Role::Main
-            }
+            true if self.phase == Phase::Leaving && self.classic.is_held() => Role::Main,
             true => Role::Round,
             false => Role::Coordinator,
         }
@@ -202,8 +216,12 @@ impl<'d> Group<'d> {
 
     /// Whether the coordinator holds a request, behind which nothing is sent.
     pub(super) fn is_held(&self) -> bool {
-        let held = self.classic.round == Round::Parked || self.classic.syncs;
-        self.classic.on && held && self.phase != Phase::Leaving
+        self.classic.on && self.classic.is_held() && self.phase != Phase::Leaving
+    }
+
+    /// Whether a round is under way. What comes meanwhile may be settled by it.
+    pub(super) fn is_in_round(&self) -> bool {
+        self.classic.on && self.classic.round != Round::Idle
     }
 
     /// Has another round begin.
@@ -294,6 +312,22 @@ impl<'d> Group<'d> {
         classic.failures = classic.failures.saturating_add(1);
         self.dirty = true;
         self.note_trouble(cx.now, error);
+    }
+
+    /// Begins a round that is wanted soon: also a pause after rounds of no use is this short.
+    pub(super) fn hasten(&mut self, cx: &Cx<'d>) {
+        let soon = cx.now + cx.settings.retry_backoff_max;
+        self.classic.retry_at = self.classic.retry_at.min(soon);
+    }
+
+    /// Handles a request that does not fit: one that never will ends the membership.
+    fn overflowed(&mut self, cx: &Cx<'d>) -> Tick {
+        if cx.net.blocks.free() == cx.net.blocks.total() {
+            let (what, needed) = (LimitKind::SendBlocks, 0);
+            self.news.fatal = Some(GroupError::Limit { what, needed });
+            self.dirty = true;
+        }
+        cx.now + AGAIN
     }
 
     /// Handles the loss of the membership; the id may be used again.

@@ -270,6 +270,9 @@ impl<'d> Group<'d> {
         if self.commits.open && self.commits.until <= now && !self.commits.in_flight {
             self.expire(cx);
         }
+        if !self.commits.in_flight {
+            self.end_set();
+        }
         if self.commits.due && !self.commits.open && self.commits.news.is_none() {
             self.begin_set(cx);
         }

@@ -55,6 +55,21 @@ impl Growth {
         self.until != Tick::ZERO
     }
 
+    /// Whether starts are being committed, and a round or heartbeats wait for them.
+    #[cfg(feature = "classic")]
+    pub(super) fn prepares(&self) -> bool {
+        self.from != Tick::NEVER
+    }
+
+    /// A round held back what growth needs: it gets its time now.
+    #[cfg(feature = "classic")]
+    pub(super) fn resume(&mut self, now: Tick, patience: Span) {
+        if self.prepares() {
+            self.from = now + SEEDS;
+            self.until = self.until.max(now + patience.max(SEEDS));
+        }
+    }
+
     /// The coordinator has assigned again: the member has another epoch.
     pub(super) const fn over(&mut self) {
         (self.from, self.until) = (Tick::NEVER, Tick::ZERO);
@@ -103,7 +118,10 @@ impl<'d> Group<'d> {
                 let topic = &cx.cluster.topics[slot];
                 if self.interests[slot].active && topic.ready {
                     let (seen, count) = (self.interests[slot].seen, topic.count);
-                    self.interests[slot].seen = count;
+                    // Growth that is seen outside a membership is due once there is one.
+                    if seen == 0 || self.phase == Phase::Member {
+                        self.interests[slot].seen = count;
+                    }
                     if seen == 0 && !self.interests[slot].marked {
                         self.interests[slot].count = count;
                     }
@@ -115,6 +133,10 @@ impl<'d> Group<'d> {
             if self.unresolved {
                 self.beat_at = self.beat_at.min(cx.now);
             }
+        }
+        #[cfg(feature = "classic")]
+        if self.is_in_round() {
+            return Tick::NEVER;
         }
         let growth = &mut self.growth;
         if growth.until != Tick::ZERO && growth.until <= cx.now {

@@ -72,6 +72,8 @@ impl<'d> Group<'d> {
         }
         (self.beats, self.beaten, self.acknowledges) = (true, true, false);
         self.departs = departs;
+        // What changes from now on is in the next one.
+        self.full &= !full;
         let timeout = cx.settings.request_timeout.min(UNHEARD);
         cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
         Tick::NEVER
@@ -173,6 +175,7 @@ impl<'d> Group<'d> {
                         // Seeds of partitions that other members get are dropped.
                         self.reconciles = true;
                     }
+                    self.growth.stirred |= self.phase != Phase::Member;
                     (self.epoch, self.phase) = (epoch, Phase::Member);
                 }
                 self.each(cx, &mut |group, _, part| group.shares[part].marked = false);
@@ -231,11 +234,12 @@ impl<'d> Group<'d> {
         if memo.error.0 != 0 {
             return self.refused(cx, memo.error);
         }
-        (self.failures, self.full) = (0, false);
+        self.failures = 0;
         self.news.recovered();
         self.coordinator.recovered();
         self.beat_at = match self.phase {
             Phase::Leaving => cx.now,
+            _ if self.full => cx.now,
             _ => cx.now + self.growth.pace(cx.now, self.interval),
         };
         if !memo.assigned || self.phase != Phase::Member {

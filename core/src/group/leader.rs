@@ -139,6 +139,11 @@ impl<'d> Leader<'d> {
         }
     }
 
+    /// Returns how many partitions a topic has, as far as was said.
+    pub(crate) fn counted(&self, topic: usize) -> u32 {
+        self.memory.topics[..self.topics].get(topic).map_or(0, |topic| topic.count)
+    }
+
     /// Computes who reads what.
     ///
     /// # Errors

@@ -119,7 +119,7 @@ impl<'d> Group<'d> {
             #[cfg(feature = "classic")]
             Memo::Join(memo) => self.join_done(cx, serial, memo),
             #[cfg(feature = "classic")]
-            Memo::Counts(_) => self.counts_done(cx, from.requested.tag),
+            Memo::Counts(memo) => self.counts_done(cx, from.requested.tag, memo),
             #[cfg(feature = "classic")]
             Memo::Sync(memo) => self.sync_done(cx, serial, memo),
             #[cfg(feature = "classic")]

@@ -59,9 +59,10 @@ impl Mapping {
         self.until.age(by);
     }
 
-    /// Returns what a recreated topic begins with.
+    /// Returns what a recreated topic begins with: the end of a drain is still to be reported.
     const fn anew(self) -> Self {
-        Self { order: self.order, ..Self::EMPTY }
+        let Self { order, news, held, .. } = self;
+        Self { order, news, held, ..Self::EMPTY }
     }
 
     const fn drains(&self) -> bool {
@@ -93,7 +94,8 @@ impl<'d> Producer<'d> {
     ) -> Result<u32, ProduceError> {
         let count = cx.cluster.topics[slot].count.max(1);
         match self.spreads[slot].mapping.order {
-            KeyOrder::Follow => {}
+            // It is what another policy begins with.
+            KeyOrder::Follow => self.spreads[slot].mapping.count = count,
             KeyOrder::Pin(0) => {
                 let first = &mut self.spreads[slot].mapping.count;
                 *first = if *first == 0 { count } else { *first };
@@ -228,7 +230,10 @@ impl<'d> Producer<'d> {
                 self.drained = true;
                 let settled = news == News::Settled;
                 let (topic, held) = (cluster.topic_id(slot), mapping.held);
-                return Some(Event::Drained { topic, partitions: mapping.count, held, settled });
+                // None of a recreated topic has had a key.
+                let now = cluster.topics[slot].count;
+                let partitions = if mapping.count > 0 { mapping.count } else { now };
+                return Some(Event::Drained { topic, partitions, held, settled });
             }
         }
         None

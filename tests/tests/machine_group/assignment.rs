@@ -353,6 +353,27 @@ fn a_heartbeat_on_its_way_does_not_keep_a_member_from_leaving() {
 }
 
 #[test]
+fn a_topic_that_is_subscribed_beside_a_heartbeat_is_in_the_next_one() {
+    let world = world(2).topic("u", 1);
+    let config = config(&world);
+    let (mut s, t) = member_with(world, config, &[0]);
+    let u = s.topic("u");
+    let before = next_beat(&mut s);
+    let now = s.now();
+    s.client.subscribe(now, &[t, u], Start::Latest).expect("subscribed");
+    s.settle();
+    beat(&mut s, &before, 1, None);
+    let next = next_beat(&mut s);
+    assert!(is_full(&next));
+    let names = next.body.subscribed_topic_names.as_ref().map_or(0, Vec::len);
+    assert_eq!(names, 2);
+    assert!(before.at.until(next.at) < Duration::from_millis(500), "at once");
+    beat(&mut s, &next, 1, None);
+    let last = next_beat(&mut s);
+    assert_eq!(last.body.subscribed_topic_names, None, "that was it");
+}
+
+#[test]
 fn a_static_member_keeps_its_place_when_it_leaves() {
     let world = world(2);
     let mut config = config(&world);

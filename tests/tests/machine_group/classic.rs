@@ -1,5 +1,6 @@
 //! Members by the classic protocol.
 
+mod endless;
 mod growth;
 mod leaving;
 mod rounds;

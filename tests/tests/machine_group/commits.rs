@@ -5,8 +5,8 @@ use kavka_core::{Duration, Event, GroupError, Limits, PartitionId, Start};
 use kavka_tests::script::Script;
 
 use crate::steps::{
-    assigned, beat, calm, commit_with, committed, config, fetch_commits, group_events, marker,
-    member, member_with, next_beat, next_commit, offsets, subscribed, world,
+    OTHER, assigned, beat, calm, commit_with, committed, config, fetch_commits, group_events,
+    marker, member, member_with, next_beat, next_commit, offsets, subscribed, world,
 };
 
 /// Returns a member with two partitions, and their ids.
@@ -262,4 +262,30 @@ fn a_commit_without_an_end_fails_in_time_and_nothing_spins() {
     }
     assert_eq!(ended, Some((id, Err(GroupError::TimedOut))));
     assert!(now.until(s.now()) < Duration::from_secs(70));
+}
+
+#[test]
+fn a_set_ends_when_nothing_is_left_of_it() {
+    // Its topic is recreated while it waits to be sent again.
+    let (mut s, at) = two();
+    let now = s.now();
+    let id = s.client.commit_offset(now, at[0], (11, 3), "").expect("taken");
+    let start = s.now();
+    s.world.topic_mut("t").id = OTHER;
+    let mut ends = Vec::new();
+    while ends.is_empty() {
+        if let Some(commit) = s.take::<OffsetCommitRequest>() {
+            commit_with(&mut s, &commit, |_| 14);
+        }
+        calm(&mut s);
+        s.run(Duration::from_millis(10));
+        ends = group_events(&mut s);
+        ends.retain(|event| matches!(event, Event::Committed { .. }));
+        assert!(start.until(s.now()) < Duration::from_secs(5), "it is open still");
+    }
+    let ended = |event: &Event<'_>| match event {
+        Event::Committed { id: of, result: Err(GroupError::NoMember) } => *of == id,
+        _ => false,
+    };
+    assert!(ends.iter().any(ended), "{ends:?}");
 }

@@ -177,7 +177,23 @@ fn a_recreated_topic_drains_nothing() {
     assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
     s.world = with_id(&s.world, 77, 4);
     s.until("it was recreated", |s| !s.client.drains(t));
+    assert_eq!(drained(&mut s), [(4, 1, true)]);
     assert_eq!(put(&mut s, t, &moves), Ok(3));
+}
+
+#[test]
+fn a_topic_that_grew_under_another_policy_is_drained() {
+    let (mut s, t) = topic(2, KeyOrder::Follow, Duration::from_secs(60));
+    let moves = key(&[(2, 1), (4, 3)]);
+    assert_eq!(put(&mut s, t, &moves), Ok(1));
+    let before = request(&mut s);
+    grow(&mut s, t, 4);
+    s.client.set_key_order(t, KeyOrder::Drain).expect("watched");
+    assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
+    s.acknowledge(&before, 0);
+    s.settle();
+    assert_eq!(put(&mut s, t, &moves), Ok(3));
+    assert_eq!(drained(&mut s), [(4, 1, true)]);
 }
 
 #[test]

@@ -76,6 +76,7 @@ impl<'d> Group<'d> {
                 self.beat_at = cx.now + interval;
                 if self.classic.round == Round::Idle {
                     self.look_around(cx);
+                    self.hasten(cx);
                     self.rejoin();
                 }
             }

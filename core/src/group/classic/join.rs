@@ -18,12 +18,17 @@ const SUBSCRIPTION: i16 = 3;
 const MORE: Span = Span::from_secs(5);
 /// What client ids of this client begin with, unless they are chosen.
 const OURS: &str = "kavka";
+/// Characters of a UUID.
+const UUID: usize = 36;
 
 /// A response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct JoinMemo {
     /// It is of this membership.
     valid: bool,
+    /// The request had an id of the member; the response has one that is too long.
+    named: bool,
+    long: bool,
     error: ErrorCode,
     generation: i32,
     /// Place of the elected assignor in the list.
@@ -43,13 +48,16 @@ impl<'d> Group<'d> {
         };
         if let Err(Full) = self.write_join(cx, &mut draft) {
             cx.net.abandon(draft);
-            return cx.now + AGAIN;
+            return self.overflowed(cx);
         }
         self.classic.round = Round::Parked;
         self.classic.grew = self.growth.waits();
         let timeout = cx.settings.rebalance_timeout + MORE;
         let timeout = timeout.max(cx.settings.request_timeout);
-        cx.net.send(cx.now, draft, [self.serial, 0], timeout);
+        let named = u32::from(!self.classic.id().is_empty());
+        cx.net.send(cx.now, draft, [self.serial, named], timeout);
+        // What is subscribed from now on is for another round.
+        self.classic.due = false;
         Tick::NEVER
     }
 
@@ -115,11 +123,10 @@ impl<'d> Group<'d> {
                 ..
             }) => {
                 (memo.valid, memo.error, memo.generation) = (true, error, generation);
+                memo.named = from.requested.tag[1] > 0;
                 if error.0 == 0 || error == ErrorCode::MEMBER_ID_REQUIRED {
+                    memo.long = member.len() > ID;
                     self.classic.take_id(member);
-                }
-                if member.len() > ID {
-                    memo.limit = Some(LimitKind::Text);
                 }
                 let named = |name: &str| Some(name) == protocol;
                 let place = listed(&cx.settings.classic.assignors).position(named);
@@ -149,10 +156,15 @@ impl<'d> Group<'d> {
         let begins = |id: &str, with: &str| {
             id.strip_prefix(with).is_some_and(|rest| !with.is_empty() && rest.starts_with('-'))
         };
+        let former = |id: &str| {
+            let rest = id.strip_prefix(&*settings.instance).and_then(|id| id.strip_prefix('-'));
+            // The id of another instance may begin as this one's does.
+            !settings.instance.is_empty() && rest.is_some_and(is_uuid)
+        };
         match leader {
             "" => Lead::Coordinator,
             id if id == member => Lead::Me,
-            id if begins(id, &settings.instance) => Lead::Former,
+            id if former(id) => Lead::Former,
             id if begins(id, &settings.client_id) || id.starts_with(OURS) => Lead::Kin,
             _ => Lead::Foreign,
         }
@@ -168,9 +180,14 @@ impl<'d> Group<'d> {
         if leaves && (!memo.valid || memo.error.0 != 0) {
             return;
         }
-        if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && memo.limit.is_none() {
+        if memo.long {
+            let (what, needed) = (LimitKind::Text, 0);
+            self.news.fatal = Some(GroupError::Limit { what, needed });
+            return;
+        }
+        if memo.valid && memo.error == ErrorCode::MEMBER_ID_REQUIRED && !memo.named {
             // At once: the others wait for the id that was given.
-            self.classic.retry_at = cx.now;
+            (self.classic.due, self.classic.retry_at) = (true, cx.now);
             return;
         }
         if memo.valid && memo.error.0 != 0 {
@@ -192,7 +209,7 @@ impl<'d> Group<'d> {
         self.coordinator.recovered();
         self.epoch = memo.generation;
         let classic = &mut self.classic;
-        (classic.due, classic.prepared, classic.syncs) = (false, false, false);
+        (classic.prepared, classic.syncs, classic.partial) = (false, false, 0);
         (classic.elected, classic.lead, classic.skips) = (memo.elected, memo.lead, memo.skips);
         let cooperative = classic.elected(&cx.settings).map(|(_, assignor)| assignor);
         classic.eager = cooperative != Some(Assignor::CooperativeSticky);
@@ -214,4 +231,9 @@ impl<'d> Group<'d> {
             self.join_later(cx, error);
         }
     }
+}
+
+/// Whether a text has the form of what brokers put behind an instance id.
+fn is_uuid(text: &str) -> bool {
+    text.len() == UUID && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }

@@ -6,10 +6,10 @@ use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::config::Assignor;
 use crate::connection::{Draft, Origin};
-use crate::error::{Error, GroupError, LimitKind};
+use crate::error::{Error, GroupError};
 use crate::group::heartbeat::Marked;
-use crate::group::{AGAIN, Group, Phase};
-use crate::memory::Link;
+use crate::group::{AGAIN, Group, Interest, Phase};
+use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::consumer_protocol::Assignment;
 use crate::wire::table::Segment;
@@ -19,6 +19,12 @@ use crate::wire::{ErrorCode, Full, Uuid, metadata, sync_group};
 const PATIENCE: Span = Span::from_secs(1);
 /// The coordinator may need so much longer than the rebalance timeout.
 const MORE: Span = Span::from_secs(5);
+/// Responses that leave topics out are asked for again so often, then what is known counts.
+const PARTIAL: u8 = 5;
+/// A leader whose plans the coordinator cannot keep leaves after so many.
+const TRIES: u8 = 5;
+/// Pause at most between rounds that give this member what it cannot use.
+const LONGEST: Span = Span::from_secs(60);
 
 /// Counts as they stream in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +32,11 @@ pub(crate) struct CountsMemo {
     /// Place of the topic in the leader's list, and its partitions so far.
     topic: Link,
     count: u32,
-    /// The broker does not know the topic.
+    /// The broker does not know the topic, or cannot say now.
     missing: bool,
+    unsure: bool,
+    /// Topics that it was sure of.
+    sure: usize,
 }
 
 /// A response to SyncGroup as it streams in.
@@ -67,7 +76,7 @@ impl<'d> Group<'d> {
         });
         if let Err(Full) = written {
             cx.net.abandon(draft);
-            return cx.now + AGAIN;
+            return self.overflowed(cx);
         }
         self.classic.asked = self.classic.asked.wrapping_add(1);
         self.classic.ask_at = cx.now + PATIENCE;
@@ -97,6 +106,13 @@ impl<'d> Group<'d> {
                 let place = name.and_then(|name| self.classic.leader.find(name));
                 memo.topic = place.map_or(Link::NONE, Link::to);
                 (memo.count, memo.missing) = (0, error.0 != 0);
+                let final_error = matches!(
+                    error,
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                        | ErrorCode::INVALID_TOPIC_EXCEPTION
+                        | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+                );
+                memo.unsure = memo.missing && !final_error;
             }
             Some(metadata::Item::Partition { index, .. }) => {
                 let end = u32::try_from(index).map_or(0, |index| index + 1);
@@ -106,6 +122,7 @@ impl<'d> Group<'d> {
                 if let Some(place) = memo.topic.get() {
                     let count = if memo.missing { 0 } else { memo.count };
                     self.note_count(cx, place, count);
+                    memo.sure += usize::from(!memo.unsure);
                 }
             }
             _ => {}
@@ -121,20 +138,64 @@ impl<'d> Group<'d> {
             true => cx.cluster.topics[slot].count,
             false => 0,
         });
-        let count = guard!("a leader's counts only rise", known.max(count) => count);
-        self.classic.leader.count(place, count);
+        let mut count = guard!("a leader's counts only rise", known.max(count) => count);
         if let Some(slot) = slot {
-            self.interests[slot].planned = count;
             if count > known {
                 cx.refresh(slot);
             }
+            if cx.settings.exact_start {
+                let most = self.seeded(cx, slot);
+                count =
+                    guard!("partitions without a start are not assigned", count.min(most) => count);
+            }
+            self.interests[slot].planned = count;
         }
+        self.classic.leader.count(place, count);
     }
 
-    pub(in crate::group) fn counts_done(&mut self, cx: &mut Cx<'d>, tag: [u32; 2]) {
-        if self.awaits_counts(tag) {
-            self.plan(cx);
+    /// Returns how many partitions of a topic may be assigned: those whose growth was not noticed
+    /// have no committed start, nor have those whose start is being committed. Another round
+    /// assigns them.
+    fn seeded(&self, cx: &Cx<'d>, slot: usize) -> u32 {
+        let Interest { seen, unseeded, .. } = self.interests[slot];
+        if seen == 0 {
+            return u32::MAX;
         }
+        if !self.growth.prepares() {
+            return seen;
+        }
+        let late = |part: &usize| self.shares[*part].is_being_seeded();
+        let parts = cx.cluster.table.of_topic(slot).filter(late);
+        let first = parts.map(|part| cx.cluster.table[part].index).min();
+        let others = if unseeded > 0 { unseeded } else { seen };
+        seen.min(others).min(first.unwrap_or(seen))
+    }
+
+    pub(in crate::group) fn counts_done(
+        &mut self,
+        cx: &mut Cx<'d>,
+        tag: [u32; 2],
+        memo: &CountsMemo,
+    ) {
+        if !self.awaits_counts(tag) {
+            return;
+        }
+        let topics = self.classic.leader.topics().count();
+        if memo.sure >= topics {
+            return self.plan(cx);
+        }
+        // A topic without a count would be taken from all members.
+        if self.classic.partial < PARTIAL {
+            self.classic.partial += 1;
+            (self.classic.ask_at, self.dirty) = (cx.now + cx.settings.retry_backoff, true);
+            return;
+        }
+        for place in 0..topics {
+            if self.classic.leader.counted(place) == 0 {
+                self.note_count(cx, place, 0);
+            }
+        }
+        self.plan(cx);
     }
 
     pub(in crate::group) fn counts_lost(&mut self, cx: &Cx<'d>, tag: [u32; 2]) {
@@ -168,13 +229,7 @@ impl<'d> Group<'d> {
         };
         if let Err(Full) = self.write_sync(cx, &mut draft) {
             cx.net.abandon(draft);
-            // All memory is less than this needs.
-            if cx.net.blocks.free() == cx.net.blocks.total() {
-                let (what, needed) = (LimitKind::SendBlocks, 0);
-                self.news.fatal = Some(GroupError::Limit { what, needed });
-                self.dirty = true;
-            }
-            return cx.now + AGAIN;
+            return self.overflowed(cx);
         }
         self.classic.syncs = true;
         let timeout = cx.settings.rebalance_timeout + MORE;
@@ -253,7 +308,9 @@ impl<'d> Group<'d> {
             return;
         }
         if memo.valid && memo.error.0 != 0 {
-            if self.judge_round(cx, memo.error) {
+            if self.is_too_much(memo.error) {
+                self.news.fatal = Some(GroupError::Refused(memo.error));
+            } else if self.judge_round(cx, memo.error) {
                 self.join_later(cx, Error::Broker(memo.error));
             }
             return;
@@ -261,37 +318,77 @@ impl<'d> Group<'d> {
         self.classic.round = Round::Idle;
         (self.classic.failures, self.failures, self.phase) = (0, 0, Phase::Member);
         self.classic.held = self.epoch;
+        self.growth.stirred = true;
+        let patience = if self.begins_rounds() { self.patience() } else { Span::ZERO };
+        self.growth.resume(cx.now, patience);
         if self.fits(&memo.marked) {
             self.adopt(cx);
             self.look_behind(cx, memo.marked.unresolved || memo.bad);
         }
     }
 
+    /// Whether the coordinator cannot keep this leader's plan, time and again: a group is one
+    /// record, which may be larger than the broker allows (`message.max.bytes`).
+    fn is_too_much(&mut self, code: ErrorCode) -> bool {
+        let classic = &mut self.classic;
+        if code != ErrorCode::UNKNOWN_SERVER_ERROR || classic.lead != Lead::Me {
+            return false;
+        }
+        classic.unfit = classic.unfit.saturating_add(1);
+        classic.unfit >= TRIES
+    }
+
     /// Looks whether another round has to follow.
     fn look_behind(&mut self, cx: &mut Cx<'d>, unknown: bool) {
         let lead = self.classic.lead;
+        let lacks = |slot: &usize| {
+            let (topic, interest) = (&cx.cluster.topics[*slot], &self.interests[*slot]);
+            interest.wanted && topic.ready && interest.planned < topic.count
+        };
+        // The starts of what was added come first.
+        let waits = |slot: &usize| {
+            let interest = &self.interests[*slot];
+            let noticed = interest.seen >= cx.cluster.topics[*slot].count;
+            interest.planned > 0 && (!noticed || self.growth.prepares())
+        };
+        let mut lacking = (0..self.interests.len()).filter(lacks);
         let covered = match lead {
             Lead::Kin => true,
-            Lead::Me => !(0..self.interests.len()).any(|slot| {
-                let topic = &cx.cluster.topics[slot];
-                let interest = &self.interests[slot];
-                interest.wanted && topic.ready && interest.planned < topic.count
-            }),
+            Lead::Me => lacking.clone().next().is_none(),
             _ => self.classic.grew,
         };
+        let leads_on = lead == Lead::Me && !lacking.all(|slot| waits(&slot));
         if covered && self.growth.waits() {
             self.growth.over();
         }
         // Nobody has looked for growth since this static member was restarted.
-        let blind = (lead == Lead::Former || self.classic.skips) && !self.classic.eager;
-        if blind || lead == Lead::Me && !covered {
+        let blind = lead == Lead::Former || self.classic.skips;
+        let first = !core::mem::replace(&mut self.classic.looked, true);
+        // A static member gets what it had, whatever it subscribes to now.
+        let is_static = !cx.settings.instance.is_empty();
+        let follows = matches!(lead, Lead::Foreign | Lead::Kin);
+        let lost = |slot: usize| {
+            self.interests[slot].wanted && self.count(cx, slot, &|share| share.target) == 0
+        };
+        let stale = is_static && follows && (0..self.interests.len()).any(lost);
+        if first && (blind || stale) {
             self.rejoin();
-        } else if unknown {
-            // The assignment is by another subscription than this member's.
-            let later = cx.settings.retry_backoff_max;
-            (self.classic.retry_at, self.classic.failures) = (cx.now + later, 1);
-            self.rejoin();
+        } else if leads_on || unknown {
+            // The assignment may be by another subscription than this member's.
+            self.rejoin_later(cx, unknown);
+        } else {
+            self.classic.unfit = 0;
         }
+    }
+
+    /// Begins a round because this one was of no use: at once, or ever later.
+    fn rejoin_later(&mut self, cx: &mut Cx<'d>, pause: bool) {
+        let (base, unfit) = (cx.settings.retry_backoff_max, self.classic.unfit);
+        if pause || unfit > 0 {
+            self.classic.retry_at = backoff(&mut cx.rng, cx.now, base, base.max(LONGEST), unfit);
+        }
+        (self.classic.unfit, self.classic.failures) = (unfit.saturating_add(1), 1);
+        self.rejoin();
     }
 
     /// Handles a SyncGroup without a response: it is sent again, to whoever coordinates now.

@@ -1,13 +1,22 @@
 //! Growth: the leader's round, and what a follower does without it.
 
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, SyncGroupRequest,
+    ApiKey, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use kavka_core::{Duration, Start};
+use kavka_core::{Duration, Limits, Start};
 use kavka_tests::script::Script;
 
-use super::{ME, Welcome, classic, given, member, member_with, name, pulse, synced, welcome};
-use crate::steps::{assigned, commit_with, fetch_commits, next_commit, offsets, subscribed, world};
+use super::{
+    ME, OTHER, Welcome, classic, given, member, member_with, name, pulse, synced, theirs, welcome,
+};
+use crate::steps::{
+    assigned, commit_with, fetch_commits, fetched, next_commit, offsets, subscribed, world,
+};
+
+const COOPERATIVE: &str = "cooperative-sticky";
+/// The id of instance `one` before its restart.
+const FORMER: &str = "one-01234567-89ab-cdef-0123-456789abcdef";
 
 fn grow(s: &mut Script) {
     let count = s.world.topic_mut("t").partitions.len();
@@ -44,9 +53,8 @@ fn pulse_beside_seeds(s: &mut Script, code: i16) -> kavka_core::Instant {
 
 /// Responds to what a seed needs.
 fn seed(s: &mut Script) {
-    use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest};
     if let Some(due) = s.take::<OffsetFetchRequest>() {
-        crate::steps::fetched(s, &due, |index| (if index < 4 { 10 } else { -1 }, "", 0));
+        fetched(s, &due, |index| (if index < 4 { 10 } else { -1 }, "", 0));
     }
     if let Some(due) = s.take::<OffsetCommitRequest>() {
         commit_with(s, &due, |_| 0);
@@ -135,29 +143,161 @@ fn a_member_that_the_coordinator_hosts_joins_when_it_sees_growth() {
 }
 
 #[test]
-fn a_static_leader_that_restarted_looks_for_growth_as_before() {
-    // GR11, GR12: its former id leads, or it is told that it need not assign.
-    for former in [true, false] {
-        let world = world(4);
-        let mut config = classic(&world, "range");
+fn a_static_leader_that_restarted_looks_for_growth_of_before() {
+    // GR11, GR12: its former id leads, or it is told that it need not assign. Either way nobody
+    // has seen the fifth partition.
+    for (former, assignor) in [(true, "range"), (false, "range"), (true, COOPERATIVE)] {
+        let world = world(5);
+        let mut config = classic(&world, assignor);
         config.group_instance = "one";
         let (mut s, _) = subscribed(world, config, Start::Latest);
         let join = s.expect::<JoinGroupRequest>();
-        let mut welcomed = Welcome::leader(3, "range");
+        let mut welcomed = Welcome::leader(3, assignor);
         welcomed.skips = !former;
         if former {
-            welcomed.leader = "one-before";
+            welcomed.leader = FORMER;
         }
         welcome(&mut s, &join, &welcomed);
         let sync = s.expect::<SyncGroupRequest>();
         assert!(sync.body.assignments.is_empty(), "it assigns nothing");
         synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3]));
-        fetch_commits(&mut s, |_| (10, "", 0));
-        assert_eq!(assigned(&mut s), [0, 1, 2, 3]);
-        grow(&mut s);
         let start = s.now();
         let join = beat_until_join(&mut s, Duration::from_secs(3)).expect("a round");
-        assert!(start.until(join.at) < Duration::from_millis(1800), "{former}");
+        assert!(start.until(join.at) < Duration::from_millis(1800), "{former} {assignor}");
         assert_eq!(&*join.body.member_id, ME);
+        welcome(&mut s, &join, &Welcome::leader(4, assignor));
+        let sync = s.expect::<SyncGroupRequest>();
+        assert_eq!(given(&sync, ME), Some(vec![0, 1, 2, 3, 4]), "{former} {assignor}");
+        synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3, 4]));
+        assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "no other round");
     }
+}
+
+#[test]
+fn a_leader_whose_instance_begins_as_this_ones_is_another() {
+    let world = world(4);
+    let mut config = classic(&world, COOPERATIVE);
+    config.group_instance = "one";
+    let mut welcomed = Welcome::follower(1, COOPERATIVE);
+    welcomed.leader = "one-more-01234567-89ab-cdef-0123-456789abcdef";
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "it has assigned");
+}
+
+#[test]
+fn a_follower_that_sees_growth_while_a_round_waits_begins_one_after_it() {
+    let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+    pulse(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    grow(&mut s);
+    s.run(Duration::from_secs(5));
+    welcome(&mut s, &join, &Welcome::follower(2, COOPERATIVE));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    assert!(
+        beat_until_join(&mut s, Duration::from_secs(2)).is_some(),
+        "the leader has not seen it"
+    );
+}
+
+/// Runs until a JoinGroup comes, and returns it and what was committed before it.
+fn commits_until_join(s: &mut Script) -> (Vec<(i32, i64)>, super::Join) {
+    let mut list = Vec::new();
+    for _ in 0..2000 {
+        if let Some(due) = s.take::<OffsetFetchRequest>() {
+            fetched(s, &due, |index| (if index < 4 { 10 } else { -1 }, "", 0));
+        }
+        if let Some(due) = s.take::<OffsetCommitRequest>() {
+            list.extend(offsets(&due));
+            commit_with(s, &due, |_| 0);
+        }
+        if let Some(due) = s.take::<HeartbeatRequest>() {
+            s.respond(&due, HeartbeatResponse::default());
+        }
+        if let Some(join) = s.take::<JoinGroupRequest>() {
+            return (list, join);
+        }
+        s.run(Duration::from_millis(5));
+    }
+    s.fail("no round")
+}
+
+#[test]
+fn a_leader_assigns_what_it_sees_first_in_a_round_after_its_start_is_committed() {
+    for again in [false, true] {
+        let world = world(4);
+        let config = classic(&world, "range");
+        let (mut s, _) = subscribed(world, config, Start::Latest);
+        s.run(Duration::from_millis(100));
+        let mut join = name(&mut s);
+        if again {
+            // It was a member before.
+            welcome(&mut s, &join, &Welcome::leader(1, "range"));
+            let sync = s.expect::<SyncGroupRequest>();
+            synced(&mut s, &sync, super::assignment(&[0, 1, 2, 3]));
+            fetch_commits(&mut s, |_| (10, "", 0));
+            pulse(&mut s, 27);
+            join = s.expect::<JoinGroupRequest>();
+        }
+        s.manual(ApiKey::Metadata);
+        let mut welcomed = Welcome::leader(2, "range");
+        welcomed.others = vec![(OTHER, theirs(&[], -1))];
+        welcome(&mut s, &join, &welcomed);
+        let asked = s.expect::<MetadataRequest>();
+        s.automatic(ApiKey::Metadata);
+        grow(&mut s);
+        s.serve(asked);
+        let sync = s.expect::<SyncGroupRequest>();
+        assert_eq!(given(&sync, ME), Some(vec![0, 1]));
+        assert_eq!(given(&sync, OTHER), Some(vec![2, 3]), "a foreign member would skip records");
+        s.run(Duration::from_millis(700));
+        synced(&mut s, &sync, super::assignment(&[0, 1]));
+        let (list, join) = commits_until_join(&mut s);
+        assert!(list.contains(&(4, 0)), "{again} {list:?}");
+        welcomed.generation = 3;
+        welcome(&mut s, &join, &welcomed);
+        let sync = s.expect::<SyncGroupRequest>();
+        assert_eq!(given(&sync, OTHER), Some(vec![3, 4]));
+        synced(&mut s, &sync, super::assignment(&[0, 1, 2]));
+        assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "that was it");
+    }
+}
+
+#[test]
+fn growth_that_is_seen_between_memberships_is_not_forgotten() {
+    let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+    pulse(&mut s, 25);
+    let join = name(&mut s);
+    grow(&mut s);
+    s.run(Duration::from_secs(3));
+    welcome(&mut s, &join, &Welcome::follower(2, COOPERATIVE));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    let start = s.now();
+    let (list, join) = commits_until_join(&mut s);
+    assert!(list.contains(&(4, 0)), "{list:?}");
+    assert!(start.until(join.at) < Duration::from_secs(4));
+}
+
+#[test]
+fn a_static_member_that_restarted_with_another_topic_joins_once_more() {
+    // GR13
+    let world = world(4).topic("u", 1);
+    let mut config = classic(&world, "range");
+    config.group_instance = "one";
+    let mut s = Script::with(world, config, &Limits::small());
+    let topics = [s.topic("t"), s.topic("u")];
+    let now = s.now();
+    s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+    let join = s.expect::<JoinGroupRequest>();
+    welcome(&mut s, &join, &Welcome::follower(3, "range"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    let (_, join) = commits_until_join(&mut s);
+    assert!(sync.at.until(join.at) < Duration::from_secs(1));
+    assert_eq!(&*join.body.member_id, ME, "or it would be served as before");
+    welcome(&mut s, &join, &Welcome::follower(4, "range"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    assert!(beat_until_join(&mut s, Duration::from_secs(20)).is_none(), "others have it");
 }

@@ -99,3 +99,32 @@ fn a_member_leaves_although_it_cannot_commit() {
     s.respond(&left, LeaveGroupResponse::default());
     assert!(group_events(&mut s).iter().any(|event| matches!(event, Event::GroupLeft)));
 }
+
+#[test]
+fn a_member_leaves_beside_a_sync_that_waits_for_the_leader() {
+    for commits in [false, true] {
+        let (mut s, ids) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+        pulse(&mut s, 27);
+        let join = s.expect::<JoinGroupRequest>();
+        welcome(&mut s, &join, &Welcome::follower(2, COOPERATIVE));
+        let sync = s.expect::<SyncGroupRequest>();
+        let (at, now) = (ids[0], s.now());
+        if commits {
+            s.client.commit_offset(now, at, (20, -1), "").expect("a member");
+        }
+        leave(&mut s);
+        let start = s.now();
+        let left = loop {
+            if let Some(left) = s.take::<LeaveGroupRequest>() {
+                break left;
+            }
+            s.run(Duration::from_millis(10));
+            assert!(start.until(s.now()) < Duration::from_secs(5), "{commits}");
+        };
+        assert_ne!(left.conn, sync.conn);
+        let waited = start.until(left.at) > Duration::from_secs(4);
+        assert_eq!(waited, commits, "what can be committed after it is waited for");
+        s.respond(&left, LeaveGroupResponse::default());
+        assert!(group_events(&mut s).iter().any(|event| matches!(event, Event::GroupLeft)));
+    }
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, FetchRequest, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest, SyncGroupRequest,
 };
 use kavka_core::{Duration, Event, GroupError, GroupProtocol, LimitKind, Limits, Start};
 use kavka_tests::script::{Script, World};
@@ -159,7 +159,8 @@ fn a_leader_reads_the_counts_in_each_round_and_bad_members_get_nothing() {
     // GR7
     let mut world = world(3);
     world.partition("t", 0).end = 1;
-    let config = classic(&world, "range");
+    let mut config = classic(&world, "range");
+    config.group_skips = true;
     let (mut s, _) = subscribed(world, config, Start::Earliest);
     let join = name(&mut s);
     s.manual(ApiKey::Metadata);
@@ -322,4 +323,54 @@ fn serve_fetches<T>(s: &mut Script, mut other: impl FnMut(&mut Script) -> Option
         s.run(Duration::from_millis(5));
     }
     s.fail("it does not come")
+}
+
+#[test]
+fn a_topic_that_is_subscribed_while_a_round_waits_is_in_the_next_one() {
+    let world = world(4).topic("u", 1);
+    let config = classic(&world, "cooperative-sticky");
+    let welcomed = Welcome::follower(1, "cooperative-sticky");
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    pulse(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    let topics = [s.topic("t"), s.topic("u")];
+    let now = s.now();
+    s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+    s.run(Duration::from_secs(1));
+    welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    let next = s.expect::<JoinGroupRequest>();
+    assert_eq!(subscription(&next).0, ["t", "u"]);
+    assert!(sync.at.until(next.at) < Duration::from_millis(100), "at once");
+}
+
+#[test]
+fn a_response_without_counts_takes_no_partitions_away() {
+    for bad in [1, 20] {
+        let world = world(4);
+        let config = classic(&world, "range");
+        let (mut s, _) = subscribed(world, config, Start::Earliest);
+        s.run(Duration::from_millis(100));
+        let join = name(&mut s);
+        s.manual(ApiKey::Metadata);
+        welcome(&mut s, &join, &Welcome::leader(1, "range"));
+        let mut asked = 0;
+        let sync = loop {
+            if let Some(metadata) = s.take::<MetadataRequest>() {
+                asked += 1;
+                if asked <= bad {
+                    s.respond(&metadata, MetadataResponse::default());
+                } else {
+                    s.serve(metadata);
+                }
+            }
+            if let Some(sync) = s.take::<SyncGroupRequest>() {
+                break sync;
+            }
+            s.run(Duration::from_millis(5));
+        };
+        assert_eq!(given(&sync, ME), Some(vec![0, 1, 2, 3]), "{bad}");
+        assert!(asked > 1 && asked < 10, "{asked}");
+    }
 }
