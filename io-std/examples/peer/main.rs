@@ -2,9 +2,9 @@
 //!
 //! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
 //! --rate --count --size --keys --events all|first|none --history FILE --compression
-//! none|gzip|snappy|lz4|zstd` (with a level: `zstd:1`), `--group --commit-ms`; those that kavka has
-//! no use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume`
-//! and `stop` from stdin; SIGTERM ends either in order.
+//! none|gzip|snappy|lz4|zstd` (with a level: `zstd:1`), `--group --protocol classic|consumer
+//! --commit-ms`; those that kavka has no use for are ignored. Stdout has one JSON object per line;
+//! a producer reads `pause`, `resume` and `stop` from stdin; SIGTERM ends either in order.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -25,8 +25,8 @@ use std::{fs, pin::Pin, thread};
 
 use history::History;
 use kavka_std::{
-    Compression, Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Sasl,
-    Start, Tls,
+    Compression, Config, Consumer, Delivered, Event, Events, GroupProtocol, Pending, Producer,
+    Record, Sasl, Start, Tls,
 };
 use serde_json::{Value, json};
 
@@ -408,9 +408,12 @@ fn consumer(options: &Options, start: Start) -> Result<Consumer, Failure> {
     let Some(group) = options.0.get("group") else {
         return Ok(Consumer::assign_all(config, &[&topic])?);
     };
-    if options.text("protocol", "consumer") != "consumer" {
-        return Err("--protocol: kavka joins groups under KIP-848 alone".into());
-    }
+    let protocol = match options.text("protocol", "auto").as_str() {
+        "classic" => GroupProtocol::Classic,
+        "consumer" => GroupProtocol::Consumer,
+        _ => GroupProtocol::Auto,
+    };
+    let config = config.group_protocol(protocol);
     let every: u64 = options.text("commit-ms", "5000").parse()?;
     let every = (every > 0).then(|| Duration::from_millis(every));
     Ok(Consumer::subscribe(config.group(group).auto_commit(every), &[&topic])?)

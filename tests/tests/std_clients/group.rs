@@ -85,3 +85,35 @@ fn an_application_that_waits_is_not_away() {
     let chunk = reported(waiting).expect("no error, but the record");
     assert_eq!(chunk.records().count(), 1);
 }
+
+/// What was taken of such a partition must not be committed any more: a copy has to know.
+#[test]
+fn a_partition_that_is_taken_away_before_the_application_is_done_counts_as_lost() {
+    let groups = Groups { interval: Duration::from_millis(100), ..Groups::default() };
+    let options = Options { brokers: 1, groups: Some(groups), ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 2).expect("a new topic");
+    let config = config(&server).group("g").start(Start::Earliest);
+    let slow = config.clone().revocation_wait(Duration::from_millis(200));
+    let slow = Consumer::subscribe(slow, &["t"]).expect("a member");
+    let events = slow.events();
+    assert_eq!(first(&events, partitions_of), 2);
+    let producer = Producer::new(config.clone()).expect("a producer");
+    for partition in 0..2 {
+        let sent = producer.send_to("t", partition, &Record::new(b"one")).expect("taken");
+        reported(sent).expect("sent");
+    }
+    let mut taken = 0;
+    while taken < 2 {
+        taken += reported(slow.next()).expect("records").records().count();
+    }
+    let member = reported(slow.membership()).expect("a result").expect("a member");
+    assert_eq!((member.group.as_str(), member.losses), ("g", 0));
+    let other = Consumer::subscribe(config, &["t"]).expect("another member");
+    let lost = |event| matches!(event, Event::Lost { .. }).then_some(());
+    first(&events, lost);
+    let again = reported(slow.membership()).expect("a result").expect("still a member");
+    assert_eq!(again.losses, 1, "one of two");
+    assert!(again.generation > member.generation, "{again:?} after {member:?}");
+    drop(other);
+}

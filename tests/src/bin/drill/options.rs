@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use kavka_std::Config;
+use kavka_std::{Config, GroupProtocol};
 
 /// Produces and consumes while the topic gains partitions; reports how soon kavka notices, and
 /// whether each record arrived exactly once and in order.
@@ -63,6 +63,10 @@ pub(crate) struct Options {
     /// Read as members of a consumer group, by this protocol
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     pub(crate) group: Option<Group>,
+    /// Assignors of members by the classic protocol, the preferred one first [default:
+    /// cooperative-sticky,range]
+    #[arg(long, value_name = "NAMES", requires = "group")]
+    pub(crate) assignors: Option<String>,
     /// Members of the group
     #[arg(
         long, default_value_t = 1, value_name = "N", requires = "group",
@@ -103,6 +107,8 @@ pub(crate) enum Reset {
 pub(crate) enum Group {
     /// KIP-848.
     Consumer,
+    /// JoinGroup and SyncGroup.
+    Classic,
 }
 
 impl Group {
@@ -110,14 +116,16 @@ impl Group {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Consumer => "consumer",
+            Self::Classic => "classic",
         }
     }
 
     /// Has a consumer speak this protocol.
     pub(crate) fn apply(self, config: Config) -> Config {
-        match self {
-            Self::Consumer => config,
-        }
+        config.group_protocol(match self {
+            Self::Consumer => GroupProtocol::Consumer,
+            Self::Classic => GroupProtocol::Classic,
+        })
     }
 }
 

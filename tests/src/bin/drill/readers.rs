@@ -61,7 +61,10 @@ impl<'a> Readers<'a> {
     }
 
     fn join(self, config: Config, group: Group) -> Result<Consumer, Error> {
-        let config = group.apply(config.group(self.group)).auto_commit(Some(COMMITS));
+        let mut config = group.apply(config.group(self.group)).auto_commit(Some(COMMITS));
+        if let Some(names) = &self.options.assignors {
+            config = config.group_assignors(names);
+        }
         Consumer::subscribe(config, &[self.topic])
     }
 
