@@ -191,7 +191,7 @@ impl Limits {
             + self.aborted_bytes()
             // What the member of a group keeps of topics and partitions, and as a leader of the
             // members.
-            + self.group_bytes()
+            + self.member_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
     }
@@ -207,7 +207,7 @@ impl Limits {
     }
 
     #[cfg(feature = "group")]
-    const fn group_bytes(&self) -> usize {
+    const fn member_bytes(&self) -> usize {
         self.topics * size_of::<Interest>()
             + self.partitions * size_of::<Share>()
             + self.leader_bytes()
@@ -225,7 +225,7 @@ impl Limits {
     }
 
     #[cfg(not(feature = "group"))]
-    const fn group_bytes(&self) -> usize {
+    const fn member_bytes(&self) -> usize {
         0
     }
 
