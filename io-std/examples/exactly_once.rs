@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use kavka_std::{
-    Config, Consumed, Consumer, ErrorKind, Isolation, Producer, Start, kavka_core::TransactionError,
+    Config, Consumed, Consumer, ErrorKind, Isolation, Producer, Start,
+    kavka_core::{GroupError, TransactionError},
 };
 
 const GROUP: &str = "invoices";
