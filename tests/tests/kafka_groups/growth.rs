@@ -12,7 +12,7 @@ use crate::broker;
 use crate::member::{Kind, Member, Read, write};
 
 /// How often a topic grows, and by how many partitions each time.
-const TIMES: u32 = 5;
+const TIMES: u32 = 3;
 const BY: u32 = 2;
 /// Far from what others need, in a build for tests on a machine that does other things, too.
 const WORST: Duration = Duration::from_secs(5);
