@@ -23,7 +23,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// `packs`: batches may be compressed.
+    /// `_packs`: batches may be compressed, which only builds with `pack` can do.
     pub(crate) fn new(
         config: &Settings<'_>,
         blocks: &Blocks<'_>,

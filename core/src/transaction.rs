@@ -45,7 +45,7 @@ enum Phase {
     Aborting,
 }
 
-/// Whether the coordinator knows the transaction, where it is told by requests of their own.
+/// Whether the coordinator knows the transaction, where requests of their own say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begun {
     No,

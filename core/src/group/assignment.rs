@@ -315,7 +315,7 @@ impl<'d> Group<'d> {
         // With partitions to be revoked the acknowledgement follows when that is done.
         let revokes = self.news_of_revocation(cx);
         let changed = core::mem::take(&mut self.reassigned);
-        // Who has nothing is told so with each heartbeat.
+        // The coordinator says so to a member without partitions with each heartbeat.
         if !revokes && guard!("what has not changed is not acknowledged", changed => true) {
             self.acknowledge(cx.now);
         }

@@ -82,7 +82,7 @@ impl Transaction {
             ErrorCode::INVALID_PRODUCER_EPOCH
             | ErrorCode::PRODUCER_FENCED
             | ErrorCode::INVALID_TXN_STATE => {
-                // Whether the id is still ours is asked once.
+                // Whether the id is still ours is requested once.
                 self.identity = Identity::Wanted;
                 self.finish(producer, Some((TransactionError::Ended(error), uncertain)));
             }

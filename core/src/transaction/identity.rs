@@ -71,7 +71,7 @@ impl Transaction {
             return;
         }
         match error {
-            // It may be another producer's: never asked for again, or two would take it in turns.
+            // It may be another producer's: never requested again, or two would take it in turns.
             ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::PRODUCER_FENCED => {
                 self.die(TransactionError::Fenced);
             }

@@ -15,11 +15,11 @@ use crate::wire::consumer_protocol::Assignment;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, Uuid, metadata, sync_group};
 
-/// Another broker is asked for counts when one has not responded for this long.
+/// Counts are requested of another broker when one has not responded for this long.
 const PATIENCE: Span = Span::from_secs(1);
 /// The coordinator may need so much longer than the rebalance timeout.
 const MORE: Span = Span::from_secs(5);
-/// Responses that leave topics out are asked for again so often, then what is known counts.
+/// Counts that responses leave out are requested again so often, then what is known counts.
 const PARTIAL: u8 = 5;
 /// A leader whose plans the coordinator cannot keep leaves after so many.
 const TRIES: u8 = 5;
