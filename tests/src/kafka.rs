@@ -11,7 +11,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 pub mod cluster;
 pub mod jars;
@@ -44,9 +44,31 @@ fn runs(program: &str, flag: &str) -> bool {
 /// # Panics
 /// When the cluster does not start, and for missing Java if `KAVKA_REQUIRE_JAVA` is `1`.
 pub fn start_or_skip(spec: Spec) -> Option<Cluster> {
-    static SAID: Once = Once::new();
     let name = spec.to_string();
-    match Cluster::start(spec) {
+    started(&name, Cluster::start(spec))
+}
+
+/// Returns the cluster of this process with just this spec, and starts it where there is none yet;
+/// `None` as for [`start_or_skip`]. For tests that leave its brokers alone, and that take names of
+/// topics and groups which no other test takes. Its brokers end with the process.
+///
+/// # Panics
+/// As [`start_or_skip`].
+pub fn shared_or_skip(spec: Spec) -> Option<&'static Cluster> {
+    static ALL: Mutex<Vec<&Cluster>> = Mutex::new(Vec::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = all.iter().find(|cluster| cluster.spec().equals(&spec)) {
+        return Some(cluster);
+    }
+    let name = spec.to_string();
+    let cluster = Box::leak(Box::new(started(&name, Cluster::start_beside(spec))?));
+    all.push(cluster);
+    Some(cluster)
+}
+
+fn started(name: &str, result: Result<Cluster, StartError>) -> Option<Cluster> {
+    static SAID: Once = Once::new();
+    match result {
         Ok(cluster) => Some(cluster),
         Err(StartError::Skipped(why)) => {
             let required = std::env::var_os("KAVKA_REQUIRE_JAVA").is_some_and(|value| value == "1");

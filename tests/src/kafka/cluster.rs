@@ -82,6 +82,16 @@ impl Spec {
         self
     }
 
+    /// Whether a test cannot tell the two apart; never with certificates.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        let of = |spec: &Self| (spec.version, spec.nodes, spec.heap, spec.settings.clone());
+        let named = [self, other].iter().any(|spec| {
+            let Self { advertise, secure, .. } = spec;
+            advertise.is_some() || secure.is_some()
+        });
+        !named && of(self) == of(other)
+    }
+
     /// Adds this broker property.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {
@@ -123,7 +133,8 @@ impl core::error::Error for StartError {}
 
 /// A running cluster. Nodes count from 1, like their broker ids.
 ///
-/// A process runs one cluster at a time: another start waits until the first is dropped.
+/// A process runs one at a time: another start waits until the first is dropped. Only those of
+/// [`shared_or_skip`](super::shared_or_skip) run beside it.
 #[derive(Debug)]
 pub struct Cluster {
     spec: Spec,
@@ -132,7 +143,7 @@ pub struct Cluster {
     brokers: Vec<Mutex<Option<Guarded>>>,
     _zookeeper: Option<Guarded>,
     folder: Folder,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Cluster {
@@ -142,6 +153,14 @@ impl Cluster {
     /// [`StartError::Skipped`] without Java; [`StartError::Failed`] when it does not start.
     pub fn start(spec: Spec) -> Result<Self, StartError> {
         static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = Self::start_beside(spec)?;
+        cluster._turn = Some(turn);
+        Ok(cluster)
+    }
+
+    /// Starts one beside others of this process.
+    pub(super) fn start_beside(spec: Spec) -> Result<Self, StartError> {
         if let Some(why) = super::java_missing() {
             return Err(StartError::Skipped(why));
         }
@@ -149,21 +168,19 @@ impl Cluster {
             return Err(StartError::Failed(format!("1 to 3 nodes, not {}", spec.nodes)));
         }
         jars::fetch(spec.version)?;
-        let mut turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tries = 1;
         loop {
-            match Self::start_once(&spec, turn) {
+            match Self::start_once(&spec) {
                 Ok(cluster) => return Ok(cluster),
                 Err(why) if tries < PORT_TRIES && why.contains("Address already in use") => {
                     tries += 1;
                 }
                 Err(why) => return Err(StartError::Failed(why)),
             }
-            turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn start_once(spec: &Spec, turn: MutexGuard<'static, ()>) -> Result<Self, String> {
+    fn start_once(spec: &Spec) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let folder = Folder::new().map_err(text)?;
         let ports = free_ports(spec.nodes).map_err(text)?;
@@ -186,7 +203,7 @@ impl Cluster {
         }
         let brokers = (1..=spec.nodes).map(|_| Mutex::new(None)).collect();
         let spec = spec.clone();
-        let cluster = Self { spec, ports, brokers, _zookeeper: zookeeper, folder, _turn: turn };
+        let cluster = Self { spec, ports, brokers, _zookeeper: zookeeper, folder, _turn: None };
         for node in 1..=cluster.spec.nodes {
             cluster.launch(node).map_err(text)?;
         }

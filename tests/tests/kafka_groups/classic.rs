@@ -1,7 +1,8 @@
 //! Members by the classic protocol, from Kafka 2.4 on.
 
-use kavka_tests::kafka::{Spec, Version, start_or_skip};
+use kavka_tests::kafka::Version;
 
+use crate::broker;
 use crate::growth::grow;
 use crate::member::Kind;
 use crate::members::{one_member, three_members};
@@ -16,19 +17,19 @@ macro_rules! of_versions {
 
             #[test]
             fn one_member_reads_commits_and_continues() {
-                let Some(cluster) = start_or_skip(Spec::new(Version::$version, 1)) else { return };
+                let Some(cluster) = broker(Version::$version) else { return };
                 one_member(&cluster, RANGE);
             }
 
             #[test]
             fn three_members_share_and_take_over() {
-                let Some(cluster) = start_or_skip(Spec::new(Version::$version, 1)) else { return };
+                let Some(cluster) = broker(Version::$version) else { return };
                 three_members(&cluster, RANGE);
             }
 
             #[test]
             fn growth_is_read_at_once_and_nothing_is_lost() {
-                let Some(cluster) = start_or_skip(Spec::new(Version::$version, 1)) else { return };
+                let Some(cluster) = broker(Version::$version) else { return };
                 grow(&cluster, (1, COOPERATIVE), $label);
                 grow(&cluster, (3, COOPERATIVE), $label);
                 grow(&cluster, (2, RANGE), $label);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kavka_std::{Config, Consumer, Producer, Start};
 use kavka_tests::kafka::{Cluster, Version};
 
-use crate::broker;
-use crate::member::{GROUP, LIMIT, Member, Read, config, write};
+use crate::member::{LIMIT, Member, Read, config, write};
+use crate::{Site, broker};
 
 /// Joins and leaves: all that is left of it are the commits of its starts.
 fn visit(cluster: &Cluster, topic: &str, partitions: u32) {
@@ -27,20 +27,21 @@ fn what_was_written_while_no_member_ran_is_read_on_3_9() {
     while_no_member_ran(&cluster);
 }
 
-fn while_no_member_ran(cluster: &Cluster) {
-    cluster.create("readings", 4).expect("created");
+fn while_no_member_ran(cluster: &Site) {
+    let topic = cluster.topic.as_str();
+    cluster.create(topic, 4).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
-    write(&producer, "readings", 0..4);
-    visit(cluster, "readings", 4);
+    write(&producer, topic, 0..4);
+    visit(cluster, topic, 4);
     // Idle partitions, and those that are added meanwhile.
-    let mut written = write(&producer, "readings", 0..4);
-    cluster.grow("readings", 8).expect("grown");
-    cluster.await_count("readings", 8).expect("known");
+    let mut written = write(&producer, topic, 0..4);
+    cluster.grow(topic, 8).expect("grown");
+    cluster.await_count(topic, 8).expect("known");
     for _ in 0..3 {
-        written.extend(write(&producer, "readings", 0..8));
+        written.extend(write(&producer, topic, 0..8));
     }
     let read = Arc::new(Read::default());
-    let member = Member::join(cluster, "readings", Start::Latest, &read);
+    let member = Member::join(cluster, topic, Start::Latest, &read);
     member.stable(8);
     read.wait(&written, "while no member ran");
     member.leave();
@@ -52,25 +53,26 @@ fn while_no_member_ran(cluster: &Cluster) {
 #[test]
 fn a_group_that_commits_by_itself_continues_after_what_was_taken() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    cluster.create("readings", 1).expect("created");
+    let topic = cluster.topic.as_str();
+    cluster.create(topic, 1).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
-    let config = || config(&cluster, Start::Earliest).auto_commit(Some(LIMIT));
-    let consumer = Consumer::subscribe(config(), &["readings"]).expect("a member");
+    let config = || config(&cluster, topic, Start::Earliest).auto_commit(Some(LIMIT));
+    let consumer = Consumer::subscribe(config(), &[topic]).expect("a member");
     for value in 0..3 {
-        write(&producer, "readings", 0..1);
+        write(&producer, topic, 0..1);
         let chunk = consumer.next().wait().expect("records");
         let last = chunk.records().last().expect("one").expect("sound");
         assert_eq!(last.offset, value);
     }
     // The third was taken and the application did not come back: it may not be processed.
     drop(consumer);
-    let consumer = Consumer::subscribe(config(), &["readings"]).expect("a member");
+    let consumer = Consumer::subscribe(config(), &[topic]).expect("a member");
     let chunk = consumer.next().wait().expect("records");
     let first = chunk.records().next().expect("one").expect("sound");
-    assert_eq!(first.offset, 2, "group {GROUP}");
+    assert_eq!(first.offset, 2, "group of {topic}");
     consumer.close(LIMIT).expect("it leaves: all was processed");
-    let consumer = Consumer::subscribe(config(), &["readings"]).expect("a member");
-    write(&producer, "readings", 0..1);
+    let consumer = Consumer::subscribe(config(), &[topic]).expect("a member");
+    write(&producer, topic, 0..1);
     let chunk = consumer.next().wait().expect("records");
     let first = chunk.records().next().expect("one").expect("sound");
     assert_eq!(first.offset, 3);

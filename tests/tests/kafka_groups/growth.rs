@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Instant;
 
 use kavka_std::{Config, Producer, Start};
-use kavka_tests::kafka::{Cluster, Version};
+use kavka_tests::kafka::Version;
 
-use crate::broker;
 use crate::member::{Kind, Member, Read, write};
+use crate::{Site, broker};
 
 /// How often a topic grows, and by how many partitions each time.
 const TIMES: u32 = 3;
@@ -32,10 +32,10 @@ fn growth_is_read_at_once_and_nothing_is_lost_on_3_9() {
 }
 
 /// Grows a topic and measures until the first record of the last new partition was read.
-pub(crate) fn grow(cluster: &Cluster, (members, kind): (u32, Kind), version: &str) {
+pub(crate) fn grow(cluster: &Site, (members, kind): (u32, Kind), version: &str) {
     let topic = match kind {
-        Kind::Auto => format!("readings-{members}"),
-        Kind::Classic(assignors) => format!("readings-{members}-{assignors}"),
+        Kind::Auto => format!("{}-{members}", cluster.topic),
+        Kind::Classic(assignors) => format!("{}-{members}-{assignors}", cluster.topic),
     };
     let mut count = 2 * members;
     cluster.create(&topic, count).expect("created");

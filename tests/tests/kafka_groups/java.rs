@@ -8,8 +8,8 @@ use std::thread;
 use kavka_std::{Config, Producer, Start};
 use kavka_tests::kafka::{Cluster, Version, jars};
 
-use crate::broker;
-use crate::member::{GROUP, Kind, Member, Read, write};
+use crate::member::{Kind, Member, Read, group, write};
+use crate::{Site, broker};
 
 fn java(cluster: &Cluster, program: &str, arguments: &[&str]) -> Command {
     let jars = jars::fetch(Version::V4_4_0).expect("the broker's jars");
@@ -23,24 +23,24 @@ fn java(cluster: &Cluster, program: &str, arguments: &[&str]) -> Command {
 #[test]
 fn kafkas_admin_sees_the_commits_and_their_marker() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    cluster.create("readings", 2).expect("created");
+    let topic = cluster.topic.as_str();
+    cluster.create(topic, 2).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let read = Arc::new(Read::default());
-    let member = Member::join(&cluster, "readings", Start::Latest, &read);
+    let member = Member::join(&cluster, topic, Start::Latest, &read);
     member.stable(2);
-    read.wait(&write(&producer, "readings", 0..1), "one record");
+    read.wait(&write(&producer, topic, 0..1), "one record");
     member.leave();
-    let output = java(&cluster, "GroupOffsets", &[GROUP]).output().expect("java");
+    let output = java(&cluster, "GroupOffsets", &[&group(topic)]).output().expect("java");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines.len(), 2, "{text}");
-    for (line, wanted) in
-        lines.iter().zip(["readings\t0\t1\tkv1;n=2;b=", "readings\t1\t0\tkv1;n=2;b="])
-    {
-        assert!(line.starts_with(wanted), "{line}: an idle partition is committed, too");
+    for (line, place) in lines.iter().zip(["0\t1", "1\t0"]) {
+        let wanted = format!("{topic}\t{place}\tkv1;n=2;b=");
+        assert!(line.starts_with(&wanted), "{line}: an idle partition is committed, too");
     }
 }
 
@@ -49,7 +49,7 @@ struct JavaMember(Child);
 
 impl JavaMember {
     fn join(cluster: &Cluster, topic: &str, assignors: &[&str], read: &Arc<Read>) -> Self {
-        let mut command = java(cluster, "GroupMember", &[GROUP, topic]);
+        let mut command = java(cluster, "GroupMember", &[&group(topic), topic]);
         command.args(assignors);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("java");
@@ -107,23 +107,24 @@ fn a_java_member_beside_ours_in_a_classic_group_with_its_default_list_on_2_8() {
 }
 
 /// Ours leads: it was first.
-fn beside_java(cluster: &Cluster, kind: Kind, assignors: &[&str]) {
-    cluster.create("readings", 4).expect("created");
+fn beside_java(cluster: &Site, kind: Kind, assignors: &[&str]) {
+    let topic = cluster.topic.as_str();
+    cluster.create(topic, 4).expect("created");
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     let read = Arc::new(Read::default());
-    let member = Member::join_as(cluster, ("readings", Start::Latest), kind, &read);
+    let member = Member::join_as(cluster, (topic, Start::Latest), kind, &read);
     member.stable(4);
-    let theirs = JavaMember::join(cluster, "readings", assignors, &read);
+    let theirs = JavaMember::join(cluster, topic, assignors, &read);
     member.stable(2);
     // From now on both read; what is written while partitions move is read once or twice.
-    let mut written = write(&producer, "readings", 0..4);
+    let mut written = write(&producer, topic, 0..4);
     let mut count = 4;
     for _ in 0..4 {
-        cluster.grow("readings", count + 2).expect("grown");
+        cluster.grow(topic, count + 2).expect("grown");
         count += 2;
         let writer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
         for _ in 0..5 {
-            written.extend(write(&writer, "readings", 0..count));
+            written.extend(write(&writer, topic, 0..count));
         }
         read.wait(&written, "kavka and Java");
     }

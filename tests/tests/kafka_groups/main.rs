@@ -11,15 +11,35 @@ mod java;
 mod member;
 mod members;
 
-use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Starts one broker with KIP-848 switched on.
-fn broker(version: Version) -> Option<Cluster> {
+use kavka_tests::kafka::{Cluster, Spec, Version, shared_or_skip};
+
+/// A broker that tests share, and a topic and a group that are this test's own.
+struct Site {
+    cluster: &'static Cluster,
+    topic: String,
+}
+
+impl Deref for Site {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
+    }
+}
+
+/// Returns one broker with KIP-848 switched on.
+fn broker(version: Version) -> Option<Site> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let spec = Spec::new(version, 1);
     // On by default from 4.0 on.
     let protocols = "group.coordinator.rebalance.protocols";
-    start_or_skip(match version {
+    let cluster = shared_or_skip(match version {
         Version::V3_9_2 => spec.set(protocols, "classic,consumer"),
         _ => spec,
-    })
+    })?;
+    let topic = format!("readings-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    Some(Site { cluster, topic })
 }

@@ -10,7 +10,6 @@ use std::time::Instant;
 use kavka_std::{Config, Consumer, Event, Events, GroupProtocol, Producer, Record, Start};
 use kavka_tests::kafka::Cluster;
 
-pub(crate) const GROUP: &str = "dashboard";
 /// Time for anything to happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -70,7 +69,7 @@ pub(crate) struct Member {
 impl Member {
     /// Joins; commits each chunk itself.
     pub(crate) fn join(cluster: &Cluster, topic: &str, start: Start, read: &Arc<Read>) -> Self {
-        Self::with(config(cluster, start), topic, read)
+        Self::with(config(cluster, topic, start), topic, read)
     }
 
     /// Joins by a certain protocol, with a list of assignors.
@@ -80,7 +79,7 @@ impl Member {
         kind: Kind,
         read: &Arc<Read>,
     ) -> Self {
-        Self::with(kind.config(cluster, start), topic, read)
+        Self::with(kind.config(cluster, (topic, start)), topic, read)
     }
 
     pub(crate) fn with(config: Config, topic: &str, read: &Arc<Read>) -> Self {
@@ -147,8 +146,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn config(self, cluster: &Cluster, start: Start) -> Config {
-        let config = config(cluster, start);
+    pub(crate) fn config(self, cluster: &Cluster, (topic, start): (&str, Start)) -> Config {
+        let config = config(cluster, topic, start);
         match self {
             Self::Auto => config,
             Self::Classic(assignors) => {
@@ -158,8 +157,13 @@ impl Kind {
     }
 }
 
-pub(crate) fn config(cluster: &Cluster, start: Start) -> Config {
-    Config::new(cluster.bootstrap()).group(GROUP).start(start)
+/// Returns the name of the group of the topic's readers.
+pub(crate) fn group(topic: &str) -> String {
+    format!("dashboard-of-{topic}")
+}
+
+pub(crate) fn config(cluster: &Cluster, topic: &str, start: Start) -> Config {
+    Config::new(cluster.bootstrap()).group(group(topic)).start(start)
 }
 
 /// Writes one record to each of these partitions, and returns where they are.
