@@ -1,6 +1,7 @@
 //! The simulator ([`kavka_sim`]), and what `simulate` runs in it.
 
 pub mod committed;
+pub mod copies;
 pub mod groups;
 pub mod keys;
 pub mod swarm;

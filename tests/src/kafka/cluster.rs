@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -133,8 +133,8 @@ impl core::error::Error for StartError {}
 
 /// A running cluster. Nodes count from 1, like their broker ids.
 ///
-/// A process runs one at a time: another start waits until the first is dropped. Only those of
-/// [`shared_or_skip`](super::shared_or_skip) run beside it.
+/// A process runs three brokers at a time: another start waits until there are few enough. Those of
+/// [`shared_or_skip`](super::shared_or_skip) do not count.
 #[derive(Debug)]
 pub struct Cluster {
     spec: Spec,
@@ -143,7 +143,7 @@ pub struct Cluster {
     brokers: Vec<Mutex<Option<Guarded>>>,
     _zookeeper: Option<Guarded>,
     folder: Folder,
-    _turn: Option<MutexGuard<'static, ()>>,
+    _turn: Option<Turn>,
 }
 
 impl Cluster {
@@ -152,8 +152,7 @@ impl Cluster {
     /// # Errors
     /// [`StartError::Skipped`] without Java; [`StartError::Failed`] when it does not start.
     pub fn start(spec: Spec) -> Result<Self, StartError> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take(spec.nodes);
         let mut cluster = Self::start_beside(spec)?;
         cluster._turn = Some(turn);
         Ok(cluster)
@@ -676,6 +675,36 @@ fn free_ports(nodes: usize) -> io::Result<Ports> {
 fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     String::from_utf8_lossy(&text[text.len().saturating_sub(3000)..]).into_owned()
+}
+
+/// The right to run so many brokers.
+#[derive(Debug)]
+struct Turn(usize);
+
+/// How many brokers run, and a change of that.
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Turn {
+    /// Brokers at a time: more than these are slow on two cores.
+    const MOST: usize = 3;
+
+    /// Waits for it.
+    fn take(nodes: usize) -> Self {
+        let (running, changed) = &RUNNING;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |running: &mut usize| *running > 0 && *running + nodes > Self::MOST;
+        let mut running = changed.wait_while(running, full).unwrap_or_else(PoisonError::into_inner);
+        *running += nodes;
+        Self(nodes)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (running, changed) = &RUNNING;
+        *running.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        changed.notify_all();
+    }
 }
 
 /// The files of one cluster, removed on drop.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kavka_std::{Config, Producer, Start};
 use kavka_tests::kafka::Version;
 
-use crate::{Site, broker};
 use crate::member::{Kind, Member, Read, write};
+use crate::{Site, broker};
 
 #[test]
 fn one_member_reads_commits_and_continues_on_4_4() {

@@ -67,7 +67,9 @@ impl Cluster {
 
     /// Returns the epoch of a group's member.
     pub(in crate::model) fn member_epoch(&self, group: &StrBytes, id: &StrBytes) -> Option<i32> {
-        Some(self.groups.get(group)?.members.get(id)?.epoch)
+        let group = self.groups.get(group)?;
+        let classic = group.classic.members.contains_key(id).then_some(group.classic.generation);
+        classic.or_else(|| Some(group.members.get(id)?.epoch))
     }
 
     /// Commits an offset of a transaction.
@@ -140,7 +142,7 @@ impl Cluster {
         let mut body = OffsetFetchResponse::default().with_throttle_time_ms(ctx.throttle());
         if ctx.version >= SEVERAL {
             for wanted in &request.groups {
-                let reported = self.committed_by(ctx, wanted);
+                let reported = self.committed_by(ctx, wanted, request.require_stable);
                 body.groups.push(reported);
             }
             return Reply::Now(ctx.respond(ResponseKind::OffsetFetch(body)));
@@ -152,14 +154,16 @@ impl Cluster {
         for topic in request.topics.iter().flatten() {
             let mut reported = OffsetFetchResponseTopic::default().with_name(topic.name.clone());
             for index in &topic.partition_indexes {
-                let (offset, epoch, metadata) = self.committed(ctx, &group, &topic.name, *index);
+                let place = (&group, &topic.name, *index);
+                let (found, unstable) = self.committed(ctx, place, request.require_stable);
+                let (offset, epoch, metadata) = found;
                 reported.partitions.push(
                     OffsetFetchResponsePartition::default()
                         .with_partition_index(*index)
                         .with_committed_offset(offset)
                         .with_committed_leader_epoch(if ctx.version >= 5 { epoch } else { -1 })
                         .with_metadata(Some(metadata))
-                        .with_error_code(body.error_code),
+                        .with_error_code(allowed.and(unstable).err().unwrap_or(code::NONE)),
                 );
             }
             body.topics.push(reported);
@@ -174,6 +178,7 @@ impl Cluster {
         &mut self,
         ctx: &Ctx,
         wanted: &OffsetFetchRequestGroup,
+        stable: bool,
     ) -> OffsetFetchResponseGroup {
         let group = wanted.group_id.0.clone();
         let mut reported =
@@ -186,13 +191,16 @@ impl Cluster {
         for topic in wanted.topics.iter().flatten() {
             let mut of = OffsetFetchResponseTopics::default().with_name(topic.name.clone());
             for index in &topic.partition_indexes {
-                let (offset, epoch, metadata) = self.committed(ctx, &group, &topic.name, *index);
+                let place = (&group, &topic.name, *index);
+                let (found, unstable) = self.committed(ctx, place, stable);
+                let (offset, epoch, metadata) = found;
                 of.partitions.push(
                     OffsetFetchResponsePartitions::default()
                         .with_partition_index(*index)
                         .with_committed_offset(offset)
                         .with_committed_leader_epoch(epoch)
-                        .with_metadata(Some(metadata)),
+                        .with_metadata(Some(metadata))
+                        .with_error_code(unstable.err().unwrap_or(code::NONE)),
                 );
             }
             reported.topics.push(of);
@@ -214,18 +222,22 @@ impl Cluster {
         }
     }
 
-    /// Offset, leader epoch and metadata; -1 for none.
+    /// Offset, leader epoch and metadata; -1 for none. With `stable`, refused for what is part of a
+    /// transaction that has not ended (`require_stable`, KIP-447).
     fn committed(
         &self,
         ctx: &Ctx,
-        group: &StrBytes,
-        topic: &TopicName,
-        index: i32,
-    ) -> (i64, i32, StrBytes) {
+        (group, topic, index): (&StrBytes, &TopicName, i32),
+        stable: bool,
+    ) -> ((i64, i32, StrBytes), Result<(), i16>) {
         let id = self.view(ctx.broker).topic(&TopicRef::Name(topic.0.clone())).map(|seen| seen.id);
-        let id: Option<Uuid> = id;
-        let found = id.and_then(|id| self.groups.get(group)?.offsets.get(&(id, index)));
-        found.map_or((-1, -1, StrBytes::default()), |at| (at.offset, at.epoch, at.metadata.clone()))
+        let none = (-1, -1, StrBytes::default());
+        let Some(place) = id.map(|id: Uuid| (id, index)) else { return (none, Ok(())) };
+        if stable && self.is_pending(group, place) {
+            return (none, Err(code::UNSTABLE_OFFSET_COMMIT));
+        }
+        let found = self.groups.get(group).and_then(|group| group.offsets.get(&place));
+        (found.map_or(none, |at| (at.offset, at.epoch, at.metadata.clone())), Ok(()))
     }
 
     /// Forgets commits that are too old, of a group without members.

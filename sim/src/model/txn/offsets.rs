@@ -70,6 +70,12 @@ impl Cluster {
         Reply::Now(ctx.respond(ResponseKind::TxnOffsetCommit(body)))
     }
 
+    /// Whether a transaction that has not ended commits an offset there.
+    pub(in crate::model) fn is_pending(&self, group: &StrBytes, place: (Uuid, i32)) -> bool {
+        let pending = self.txns.values().filter_map(|txn| txn.pending.get(group));
+        pending.flatten().any(|pending| pending.place == place)
+    }
+
     fn is_member(&self, ctx: &Ctx, request: &TxnOffsetCommitRequest) -> Result<(), i16> {
         if ctx.version < FENCES || request.member_id.is_empty() && request.generation_id < 0 {
             return Ok(());

@@ -97,7 +97,10 @@ fn read(consumer: Consumer, records: u64, commit: bool) -> Result<Cost, Failure>
     while count < records {
         let chunk = consumer.next_timeout(Duration::from_secs(30))?.ok_or("nothing came")?;
         begun.get_or_insert_with(|| (Instant::now(), processors()));
-        count += chunk.batches().map(|batch| u64::from(batch.header().count.unsigned_abs())).sum::<u64>();
+        count += chunk
+            .batches()
+            .map(|batch| u64::from(batch.header().count.unsigned_abs()))
+            .sum::<u64>();
         if commit && committed.elapsed() >= Duration::from_secs(1) {
             committed = Instant::now();
             drop(consumer.commit(&chunk));

@@ -107,12 +107,7 @@ fn member(
     }))
 }
 
-fn measure(
-    options: &Options,
-    cluster: &Cluster,
-    members: usize,
-    rate: u32,
-) -> Result<(), Failure> {
+fn measure(options: &Options, cluster: &Cluster, members: usize, rate: u32) -> Result<(), Failure> {
     let topic = format!("grows-{members}-{rate}");
     let mut count = u32::try_from(2 * members)?;
     cluster.create(&topic, count)?;

@@ -80,7 +80,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         options.version,
         options.rate,
     );
-    println!("| phase | s | read | lost | doubled | from sending to reading, ms: median | 99 % | worst |");
+    println!(
+        "| phase | s | read | lost | doubled | from sending to reading, ms: median | 99 % | worst |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     run.phases()?;
     drop(run.members);
