@@ -33,9 +33,21 @@ pub(crate) struct Options {
     /// Commands, 100 a second.
     #[arg(long, default_value_t = 1000)]
     commands: u32,
+    /// Read as the member of a consumer group.
+    #[arg(long)]
+    group: bool,
+    /// Obey exactly once: replies and offsets of the group in transactions.
+    #[arg(long)]
+    transactions: bool,
     /// The image that logs by defmt, whose lines are checked, too.
     #[arg(long)]
     defmt: bool,
+}
+
+impl Options {
+    fn reads_all(&self) -> bool {
+        self.all || self.group || self.transactions
+    }
 }
 
 pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
@@ -43,7 +55,12 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
     let cluster = Cluster::start(spec)?;
     cluster.create(COMMANDS, PARTITIONS.0)?;
     cluster.create(RESPONSES, 1)?;
-    let setup = Setup::new("valves")
+    let image = match (options.transactions, options.group) {
+        (true, _) => "valves-transactions",
+        (false, true) => "valves-group",
+        (false, false) => "valves",
+    };
+    let setup = Setup::new(image)
         .argument("bootstrap", cluster.outside().unwrap_or_default())
         .argument("partitions", if options.all { "all" } else { "first" })
         .argument("seed", fastrand::u32(..))
@@ -60,9 +77,11 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         check(Instant::now() < deadline, || format!("{expected} responses are due: {line:?}"))?;
     };
     println!(
-        "{expected} commands answered; {} times without room; {} growths seen; stack {} B",
+        "{expected} commands answered; {} times without room; {} growths seen; {} transactions \
+         committed; stack {} B",
         done.number("held")?,
         done.number("growths")?,
+        done.number("ends")?,
         done.number("stack")?
     );
     check_stack(&done)?;
@@ -96,7 +115,7 @@ fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<
         let entry = Entry { run: RUN, key: number % count, turn: number };
         let record = entry.value(48);
         drop(producer.send_to(COMMANDS, entry.key, &Record::new(&record))?);
-        if options.all || entry.key == 0 {
+        if options.reads_all() || entry.key == 0 {
             ledger.acknowledge(entry, None);
             expected += 1;
         }

@@ -3,10 +3,17 @@
 //! will never be taken (`TooLarge`) is counted and skipped, or its command would come again
 //! without end.
 //!
-//! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone).
+//! With `group` it reads as a member of a consumer group; with `transactions` each command is obeyed
+//! exactly once: its reply and the group's offset are committed together.
+//!
+//! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone; not of a member).
 
 #![no_std]
 #![no_main]
+
+#[cfg(feature = "transactions")]
+#[path = "valves/exactly.rs"]
+mod exactly;
 
 use embassy_executor::Spawner;
 use embassy_futures::select::select;
@@ -21,8 +28,13 @@ use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
 use static_cell::{ConstStaticCell, StaticCell};
 
+/// Longest pause between two looks at the clock, in milliseconds.
+const TICK: u64 = if cfg!(feature = "transactions") { 100 } else { 500 };
 /// Between two lines about the state, in milliseconds.
 const STATUS: u32 = 2000;
+
+#[cfg(feature = "group")]
+const GROUP: &str = "valves";
 
 type Kafka = NetDriver<'static, 2>;
 type Sockets = SocketMem<2, 2048, 2048>;
@@ -51,14 +63,25 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let responses = need(kafka.topic("answers").ok(), "topic");
-    let mut valves = Valves { responses, obeyed: 0, held: 0, passed: 0, delivered: 0, growths: 0 };
+    let mut valves = Valves {
+        responses,
+        obeyed: 0,
+        held: 0,
+        passed: 0,
+        delivered: 0,
+        growths: 0,
+        #[cfg(feature = "transactions")]
+        exactly: exactly::Exactly::default(),
+    };
     let mut reported = clock::millis();
     loop {
-        select(kafka.turn(), Timer::after_millis(500)).await;
+        select(kafka.turn(), Timer::after_millis(TICK)).await;
         while let Some((event, commands)) = kafka.poll_event() {
             note(&event);
             valves.heed(&event, commands);
         }
+        #[cfg(feature = "transactions")]
+        valves.exactly.end(kafka);
         watchdog::report(0);
         if clock::millis() - reported >= STATUS {
             reported = clock::millis();
@@ -73,9 +96,23 @@ fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut K
     let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap")).client_id("valves");
     // The reply to a larger command is refused for good.
     config.request_bytes = 2048;
+    #[cfg(feature = "group")]
+    {
+        config.group = GROUP;
+    }
+    #[cfg(feature = "transactions")]
+    {
+        config.transactional_id = GROUP;
+        config.isolation = kavka_embassy::core::Isolation::ReadCommitted;
+        // The transactions commit.
+        config.auto_commit = None;
+    }
     let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
     let kafka = KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)));
     let commands = need(kafka.topic("commands").ok(), "topic");
+    #[cfg(feature = "group")]
+    let assigned = kafka.subscribe(now(), &[commands], Start::Earliest);
+    #[cfg(not(feature = "group"))]
     let assigned = if arguments.get("partitions") == Some("all") {
         kafka.assign_all(now(), commands, Start::Earliest)
     } else {
@@ -92,10 +129,14 @@ struct Valves {
     passed: u32,
     delivered: u32,
     growths: u32,
+    #[cfg(feature = "transactions")]
+    exactly: exactly::Exactly,
 }
 
 impl Valves {
     fn heed(&mut self, event: &Event<'_>, kafka: &mut Commands<'_>) {
+        #[cfg(feature = "transactions")]
+        self.exactly.heed(event, kafka);
         match *event {
             Event::Records(batch) => self.obey(&batch, kafka),
             Event::Delivered { count, .. } => self.delivered += count,
@@ -109,17 +150,33 @@ impl Valves {
 
     /// Replies to every command of a batch, as far as there is space; the others come again.
     fn obey(&mut self, batch: &Batch<'_>, kafka: &mut Commands<'_>) {
+        #[cfg(feature = "transactions")]
+        if !self.exactly.begin(batch, kafka) {
+            return;
+        }
         for command in batch.records().flatten() {
             match kafka.produce(now(), self.responses, &command.to_record()) {
                 Ok(_) => self.obeyed += 1,
                 Err(ProduceError::Full | ProduceError::NotReady) => {
                     self.held += 1;
                     kafka.hold(batch.partition(), command.offset);
+                    #[cfg(feature = "transactions")]
+                    self.exactly.taken(batch, command.offset);
                     return;
                 }
                 Err(_) => self.passed += 1, // `TooLarge`, `Refused`: for good
             }
+            #[cfg(feature = "transactions")]
+            self.exactly.taken(batch, command.offset + 1);
         }
+    }
+
+    /// Transactions that were committed.
+    const fn ends(&self) -> u32 {
+        #[cfg(feature = "transactions")]
+        return self.exactly.committed;
+        #[cfg(not(feature = "transactions"))]
+        0
     }
 
     fn report(&self) {
@@ -129,6 +186,7 @@ impl Valves {
             .number("passed", self.passed)
             .number("delivered", self.delivered)
             .number("growths", self.growths)
+            .number("ends", self.ends())
             .number("stack", stack::used().0)
             .number("polls", executor::polls())
             .number("unfed", watchdog::longest_wait())
