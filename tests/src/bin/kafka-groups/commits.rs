@@ -121,7 +121,7 @@ fn many(options: &Options) -> Result<(), Failure> {
     let mut limits = Limits::server();
     limits.partitions = options.partitions as usize + 100;
     let config = || {
-        let config = Config::new(cluster.bootstrap()).limits(limits.clone());
+        let config = Config::new(cluster.bootstrap()).limits(limits);
         config.start(Start::Earliest)
     };
     let producer = Producer::new(config())?;
