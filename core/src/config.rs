@@ -143,6 +143,11 @@ pub struct Config<'d> {
     /// See [`GroupProtocol`].
     #[cfg(feature = "group")]
     pub group_protocol: GroupProtocol,
+    /// The regular expression whose topics
+    /// [`Commands::subscribe_pattern`](crate::Commands::subscribe_pattern) subscribes to, at most
+    /// 1024 bytes. It has to match the whole name. Empty for none.
+    #[cfg(feature = "pattern")]
+    pub group_pattern: &'d str,
     /// The assignor of the coordinator (`group.remote.assignor`): `uniform` or `range`; empty for
     /// that of the broker's configuration.
     #[cfg(feature = "group")]
@@ -240,6 +245,8 @@ impl Config<'_> {
         group_instance: "",
         #[cfg(feature = "group")]
         group_protocol: GroupProtocol::Auto,
+        #[cfg(feature = "pattern")]
+        group_pattern: "",
         #[cfg(feature = "group")]
         group_assignor: "",
         #[cfg(feature = "classic")]

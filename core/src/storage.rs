@@ -21,6 +21,8 @@ use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 #[cfg(feature = "pack")]
 use crate::producer::{Engine, PackMem};
 use crate::response::ResponseSlot;
+#[cfg(feature = "pattern")]
+use crate::wire::Uuid;
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -210,7 +212,19 @@ impl Limits {
     const fn member_bytes(&self) -> usize {
         self.topics * size_of::<Interest>()
             + self.partitions * size_of::<Share>()
+            + self.pattern_bytes()
             + self.leader_bytes()
+    }
+
+    /// Ids of topics of a subscription by pattern.
+    #[cfg(feature = "pattern")]
+    const fn pattern_bytes(&self) -> usize {
+        self.topics * size_of::<Uuid>()
+    }
+
+    #[cfg(all(feature = "group", not(feature = "pattern")))]
+    const fn pattern_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "classic")]
@@ -272,6 +286,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     interests: [Interest; TOPICS],
     #[cfg(feature = "group")]
     shares: [Share; PARTITIONS],
+    #[cfg(feature = "pattern")]
+    ids: [Uuid; TOPICS],
 }
 
 impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
@@ -308,6 +324,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         interests: [Interest::EMPTY; TOPICS],
         #[cfg(feature = "group")]
         shares: [Share::EMPTY; PARTITIONS],
+        #[cfg(feature = "pattern")]
+        ids: [Uuid::ZERO; TOPICS],
     };
 }
 
@@ -417,7 +435,14 @@ impl<
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
             #[cfg(feature = "group")]
-            group: lent_group(&mut tables.shares, &mut tables.interests),
+            group: GroupMem {
+                shares: Mem::Lent(&mut tables.shares),
+                interests: Mem::Lent(&mut tables.interests),
+                #[cfg(feature = "pattern")]
+                ids: Mem::Lent(&mut tables.ids),
+                #[cfg(feature = "classic")]
+                leader: LeaderMem::none(),
+            },
             login: Login::NONE,
         }
     }
@@ -458,16 +483,6 @@ pub struct Storage<'d> {
     #[cfg(feature = "group")]
     pub(crate) group: GroupMem<'d>,
     pub(crate) login: Login<'d>,
-}
-
-#[cfg(feature = "group")]
-fn lent_group<'d>(shares: &'d mut [Share], interests: &'d mut [Interest]) -> GroupMem<'d> {
-    GroupMem {
-        shares: Mem::Lent(shares),
-        interests: Mem::Lent(interests),
-        #[cfg(feature = "classic")]
-        leader: LeaderMem::none(),
-    }
 }
 
 fn lent_topics<'a, const TOPICS: usize>(
@@ -660,6 +675,8 @@ impl<'d> Storage<'d> {
             group: GroupMem {
                 shares: owned(limits.partitions, || Share::EMPTY),
                 interests: owned(limits.topics, || Interest::EMPTY),
+                #[cfg(feature = "pattern")]
+                ids: owned(limits.topics, || Uuid::ZERO),
                 #[cfg(feature = "classic")]
                 leader: limits.leader(),
             },

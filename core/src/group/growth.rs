@@ -70,6 +70,12 @@ impl Growth {
         }
     }
 
+    /// Heartbeats are fast for a while: the coordinator assigns soon.
+    #[cfg(feature = "pattern")]
+    pub(super) fn hurry(&mut self, now: Tick) {
+        (self.hurries, self.until) = (true, now + HURRY);
+    }
+
     /// The coordinator has assigned again: the member has another epoch.
     pub(super) const fn over(&mut self) {
         (self.from, self.until) = (Tick::NEVER, Tick::ZERO);
@@ -81,6 +87,8 @@ impl<'d> Group<'d> {
     /// Handles news of a topic: more partitions, or that it is known at all.
     pub(crate) fn on_changed(&mut self, slot: usize) {
         if self.interests[slot].active {
+            #[cfg(feature = "pattern")]
+            self.pattern.stir();
             (self.growth.stirred, self.dirty) = (true, true);
         }
     }

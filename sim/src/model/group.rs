@@ -7,6 +7,7 @@ mod coordinator;
 mod heartbeat;
 mod member;
 mod offsets;
+mod pattern;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::deed::What;
 use classic::Classic;
 use member::Member;
 use offsets::Committed;
+use pattern::Found;
 
 /// A partition of a topic, by the topic's id.
 type Place = (Uuid, i32);
@@ -60,6 +62,8 @@ pub(super) struct Group {
     /// What each member is to have once all have given up what they are to give up.
     target: BTreeMap<StrBytes, BTreeSet<Place>>,
     target_epoch: i32,
+    /// The topics of each expression that members subscribe by.
+    patterns: BTreeMap<StrBytes, Found>,
     /// Who has a partition, or has not acknowledged its revocation.
     owners: BTreeMap<Place, StrBytes>,
     /// Partitions of the subscribed topics when the epoch was raised last.
