@@ -379,6 +379,9 @@ impl<'d> Group<'d> {
         }
         if let Some(error) = self.news.fatal.take() {
             self.fail(cx, consumer, error);
+            if self.phase == Phase::Off {
+                return cx.now;
+            }
         }
         let grows = self.watch_growth(cx);
         let soon = self.coming > 0 && cx.now < self.fresh_until;

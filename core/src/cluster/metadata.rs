@@ -181,6 +181,12 @@ impl<'d> Cx<'d> {
         Timers { max_age, metadata, patience, probe, connection }.first()
     }
 
+    /// Has a connection made where there is none, although no topic needs it.
+    #[cfg(feature = "pattern")]
+    pub(crate) fn want_connection(&mut self) {
+        self.cluster.brokers_wanted |= self.net.conns.iter().all(|conn| !conn.is_live());
+    }
+
     fn brokers_wanted(&self) -> bool {
         (ADMIN || GROUPS) && self.cluster.brokers_wanted
     }

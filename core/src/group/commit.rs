@@ -402,7 +402,7 @@ impl<'d> Group<'d> {
                 continue;
             }
             let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
-            let marker = self.marker(topic.id, slot).text();
+            let marker = self.marker(&cx.settings, topic.id, slot).text();
             let exact = cx.settings.exact_start;
             let marker = if exact { marker.bytes() } else { &[] };
             net.write(draft, &mut |w, version| {

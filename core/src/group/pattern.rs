@@ -2,6 +2,7 @@
 //! assignments name them by ids, whose names Metadata has. Where it cannot, the application finds
 //! them.
 
+use super::marker::Marker;
 use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
 use crate::cluster::Cx;
@@ -47,6 +48,9 @@ pub(super) struct Pattern<'d> {
     failures: u8,
     /// Heartbeats are fast until the first topics are assigned.
     hurries: bool,
+    /// When a member first subscribed by this expression as far as markers of commits say, in
+    /// milliseconds since 1970; the latest time for never.
+    met: i64,
 }
 
 impl<'d> Pattern<'d> {
@@ -62,6 +66,7 @@ impl<'d> Pattern<'d> {
             look_at: Tick::ZERO,
             failures: 0,
             hurries: false,
+            met: i64::MAX,
         }
     }
 
@@ -114,7 +119,7 @@ impl<'d> Group<'d> {
             return Err(Error::Caller(Misuse::NoPattern));
         }
         self.pattern.end();
-        self.pattern.by = By::Coordinator;
+        (self.pattern.by, self.pattern.met) = (By::Coordinator, i64::MAX);
         self.resubscribe(cx, start, begun);
         Ok(())
     }
@@ -159,6 +164,40 @@ impl<'d> Group<'d> {
             (interest.marked, interest.begun) = (true, begun);
         }
         (self.work, self.dirty) = (true, true);
+    }
+
+    /// Whether markers of all topics are looked for where a topic has none.
+    pub(super) fn scans_all(&self) -> bool {
+        self.pattern.by != By::Names
+    }
+
+    /// Returns the expression, by its hash, and when the group first subscribed by it.
+    pub(super) fn meeting(&self, settings: &Settings<'_>) -> (u32, i64) {
+        match self.pattern.by {
+            By::Names => (0, 0),
+            _ => (hash(&settings.pattern), self.pattern.met.min(self.begun)),
+        }
+    }
+
+    /// Takes what a marker says of the expression.
+    pub(super) fn note_meeting(&mut self, cx: &Cx<'d>, marker: Option<&Marker>) {
+        if let Some(Marker { met: (of, at), .. }) = marker
+            && self.scans_all()
+            && *of == hash(&cx.settings.pattern)
+        {
+            self.pattern.met = self.pattern.met.min(*at);
+        }
+    }
+
+    /// Handles a topic without markers: if the group subscribed by the expression before this
+    /// member did, the topic is newer than that, and what was written since then is to be read.
+    pub(super) fn met_before(&mut self, slot: usize) {
+        let (met, begun) = (self.pattern.met, self.begun);
+        let interest = &mut self.interests[slot];
+        let new = met < begun && (!interest.marked || interest.fresh);
+        if guard!("a topic that came while the group was away is new to it", new) {
+            (interest.marked, interest.fresh, interest.begun) = (true, false, met);
+        }
     }
 
     /// Forgets a topic whose slot is freed.
@@ -261,7 +300,10 @@ impl<'d> Group<'d> {
             version.is_some_and(|version| version >= BY_ID)
         });
         let draft = conn.and_then(|conn| cx.net.open(conn, cx.now, Kind::Names, i16::MAX));
-        let Some(mut draft) = draft else { return cx.now + AGAIN };
+        let Some(mut draft) = draft else {
+            cx.want_connection();
+            return cx.now + AGAIN;
+        };
         let ids = self.pattern.ids();
         let written = cx.net.write(&mut draft, &mut |w, version| {
             metadata::begin(w, version, Some(ids.len()))?;
@@ -373,4 +415,10 @@ impl<'d> Group<'d> {
         }
         None
     }
+}
+
+/// FNV-1a, which is part of commits: not to be changed. Never 0.
+fn hash(text: &str) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    text.bytes().fold(0x811c_9dc5, step).max(1)
 }
