@@ -481,6 +481,11 @@ impl<'d> Group<'d> {
         );
         #[cfg(feature = "classic")]
         let again = self.may_commit_again(code, again);
+        #[cfg(feature = "pattern")]
+        if self.is_gone(cx, part, code) {
+            self.shares[part].sent = Offset::NONE;
+            return self.settled(part);
+        }
         let share = &mut self.shares[part];
         if again {
             memo.again = true;

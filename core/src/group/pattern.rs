@@ -2,6 +2,7 @@
 //! assignments name them by ids, whose names Metadata has. Where it cannot, the application finds
 //! them.
 
+use super::assignment::Step;
 use super::marker::Marker;
 use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
@@ -386,6 +387,17 @@ impl<'d> Group<'d> {
                 self.interests[slot].wanted &= mine || open;
             }
         }
+    }
+
+    /// Whether a commit is refused because its topic was deleted, as those of a pattern may be: it
+    /// is not to hold up what else changes.
+    pub(super) fn is_gone(&self, cx: &Cx<'d>, part: usize, code: ErrorCode) -> bool {
+        let unknown =
+            matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
+        let topic = &cx.cluster.topics[usize::from(cx.cluster.table[part].topic)];
+        let missing = Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        let leaves = self.shares[part].step == Step::Release || topic.failure == Some(missing);
+        self.pattern.by != By::Names && unknown && leaves
     }
 
     /// Returns the next event about the topics.

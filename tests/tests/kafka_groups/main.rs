@@ -10,6 +10,7 @@ mod growth;
 mod java;
 mod member;
 mod members;
+mod pattern;
 
 use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
 
