@@ -97,6 +97,12 @@ impl PatternTopics {
         self.expression.is_match(name.as_bytes())
     }
 
+    /// Whether the client was subscribed: the first list was there.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// Returns when [`PatternTopics::drive`] has something to do.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {

@@ -181,6 +181,10 @@ impl Run<'_> {
         if self.member.group.is_none() || self.member.left {
             return done.set(Ok(()));
         }
+        if !self.has_subscribed() {
+            self.member.left = true;
+            return done.set(Ok(()));
+        }
         self.shared.confirm();
         self.mark(driver);
         let now = driver.now();
@@ -188,9 +192,18 @@ impl Run<'_> {
         self.member.leaving = Some(done);
     }
 
+    /// Whether the machine knows of the group: by pattern only after the first list of topics.
+    fn has_subscribed(&self) -> bool {
+        #[cfg(feature = "pattern")]
+        if let Some(topics) = &self.member.pattern {
+            return topics.is_subscribed();
+        }
+        true
+    }
+
     /// Leaves the group before the thread ends.
     pub(super) fn leave_at_last(&mut self, driver: &mut Driver<'_>) {
-        if self.member.group.is_none() || self.member.left {
+        if self.member.group.is_none() || self.member.left || !self.has_subscribed() {
             return;
         }
         self.mark(driver);

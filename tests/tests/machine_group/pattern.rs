@@ -1,18 +1,22 @@
 //! Subscriptions by regular expression, against a coordinator by hand.
 
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
 use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, JoinGroupRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
+use kafka_protocol::protocol::StrBytes;
 use kavka_core::wire::ErrorCode;
 use kavka_core::{
     Commands, Config, Duration, Event, GroupError, GroupProtocol, Limits, Start, TopicId,
 };
-use kavka_tests::script::{Script, World};
+use kavka_tests::script::{Requested, Script, World};
 
 use crate::steps::{
-    assigned, beat, calm, commit_with, config, fetch_commits, group_events, next_beat, next_commit,
-    offsets, owned, refuse_beat, world,
+    assigned, beat, calm, commit_with, committed, config, fetch_commits, group_events, next_beat,
+    next_commit, offsets, owned, refuse_beat, world,
 };
 
 const EXPRESSION: &str = "t.*";
@@ -231,4 +235,118 @@ fn without_an_expression_there_is_no_subscription_by_one() {
     s.none::<MetadataRequest>("nothing is subscribed");
     s.none::<OffsetFetchRequest>("nothing is subscribed");
     s.none::<ListOffsetsRequest>("nothing is subscribed");
+}
+
+/// Waits for a request of Metadata by id.
+fn by_id(s: &mut Script) -> Requested<MetadataRequest> {
+    loop {
+        let requested = s.expect::<MetadataRequest>();
+        let topics = requested.body.topics.as_deref().unwrap_or_default();
+        if topics.iter().any(|topic| topic.name.is_none()) {
+            return requested;
+        }
+        s.serve(requested);
+    }
+}
+
+#[test]
+fn only_topics_of_the_assignment_are_watched() {
+    let world = world(1).topic("u", 1);
+    let config = pattern(&world);
+    let mut s = subscribed(world, config, Start::Earliest);
+    s.manual(ApiKey::Metadata);
+    let first = loop {
+        if let Some(first) = s.take::<ConsumerGroupHeartbeatRequest>() {
+            break first;
+        }
+        if let Some(requested) = s.take::<MetadataRequest>() {
+            s.serve(requested);
+        }
+        s.run(Duration::from_millis(10));
+    };
+    beat(&mut s, &first, 1, Some(&[0]));
+    let requested = by_id(&mut s);
+    // All topics, although one was requested.
+    let all = s.world.metadata(&MetadataRequest::default().with_topics(None));
+    s.respond(&requested, all);
+    s.automatic(ApiKey::Metadata);
+    s.run(Duration::from_millis(500));
+    while let Some(due) = s.take::<ConsumerGroupHeartbeatRequest>() {
+        beat(&mut s, &due, 1, Some(&[0]));
+        s.run(Duration::from_millis(500));
+    }
+    assert_eq!(joined(&mut s), ["t"]);
+}
+
+#[test]
+fn a_lost_request_for_names_is_repeated() {
+    let world = world(1);
+    let config = pattern(&world);
+    let mut s = subscribed(world, config, Start::Earliest);
+    let first = next_beat(&mut s);
+    s.manual(ApiKey::Metadata);
+    beat(&mut s, &first, 1, Some(&[0]));
+    let requested = by_id(&mut s);
+    s.automatic(ApiKey::Metadata);
+    s.cut(requested.conn);
+    for _ in 0..20 {
+        s.run(Duration::from_millis(500));
+        while let Some(due) = s.take::<ConsumerGroupHeartbeatRequest>() {
+            beat(&mut s, &due, 1, Some(&[0]));
+        }
+    }
+    assert_eq!(joined(&mut s), ["t"]);
+}
+
+/// FNV-1a, as in markers.
+fn hash(text: &str) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    text.bytes().fold(0x811c_9dc5, step)
+}
+
+/// Returns the text that a new topic's starts are committed with, if another topic's commits say
+/// that the group subscribed by this expression at 1.6 trillion.
+fn text_after(expression: &str) -> String {
+    let world = world(1);
+    let config = pattern(&world);
+    let mut s = subscribed(world, config, Start::Latest);
+    let first = next_beat(&mut s);
+    beat(&mut s, &first, 1, Some(&[0]));
+    let again = next_beat(&mut s);
+    beat(&mut s, &again, 1, Some(&[0]));
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    let id = "AAAAAAAAAAAAAAAAAAAAAA";
+    let marker = format!("kv1;n=1;b=5;t={id};p={}:1600000000000;", hash(expression));
+    let commit = loop {
+        if let Some(commit) = s.take::<OffsetCommitRequest>() {
+            break commit;
+        }
+        if let Some(scan) = s.take::<OffsetFetchRequest>() {
+            assert_eq!(scan.body.groups[0].topics, None, "all topics of the group");
+            let partition = OffsetFetchResponsePartitions::default()
+                .with_committed_offset(7)
+                .with_metadata(Some(StrBytes::from_string(marker.clone())));
+            let topic = OffsetFetchResponseTopics::default()
+                .with_name(TopicName(StrBytes::from_static_str("another")))
+                .with_partitions(vec![partition]);
+            let group = OffsetFetchResponseGroup::default()
+                .with_group_id(scan.body.groups[0].group_id.clone())
+                .with_topics(vec![topic]);
+            s.respond(&scan, OffsetFetchResponse::default().with_groups(vec![group]));
+        }
+        calm(&mut s);
+        s.run(Duration::from_millis(10));
+    };
+    committed(&commit)[0].2.clone()
+}
+
+#[test]
+fn a_topic_that_came_while_no_member_ran_is_read_since_the_group_knows_the_expression() {
+    let text = text_after(EXPRESSION);
+    assert!(text.contains("b=1600000000000;"), "{text}");
+    assert!(text.ends_with(&format!("p={}:1600000000000;", hash(EXPRESSION))), "{text}");
+    // Another expression binds nobody.
+    let text = text_after("u.*");
+    assert!(text.contains("b=1700000000000;"), "{text}");
+    assert!(text.ends_with(&format!("p={}:1700000000000;", hash(EXPRESSION))), "{text}");
 }

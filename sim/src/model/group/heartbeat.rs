@@ -116,8 +116,9 @@ impl Cluster {
     /// knows.
     fn recount(&mut self, ctx: &Ctx, name: &StrBytes) {
         let (view, now) = (self.view(ctx.broker).clone(), self.now);
+        let pause = self.behaviour().find_pause;
         let Some(group) = self.groups.get_mut(name) else { return };
-        group.find_topics(&view, now);
+        group.find_topics(&view, now, pause);
         let names = group.members.values().flat_map(|member| group.names_of(member));
         let counts: BTreeMap<StrBytes, (Uuid, usize)> = names
             .filter_map(|name| {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use kafka_protocol::protocol::StrBytes;
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::Group;
 use super::member::Member;
@@ -14,8 +14,6 @@ use crate::image::Image;
 
 /// A look takes this long.
 const TAKES: Duration = Duration::from_millis(30);
-/// Between two looks (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`).
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// The topics of an expression.
 #[derive(Debug)]
@@ -26,28 +24,30 @@ pub(super) struct Found {
     open: bool,
 }
 
-/// Returns an expression that has to match whole names; `None`: it is none.
+/// Returns an expression that has to match whole names; `None`: it is none. Of what RE2J does not
+/// have, only the flag `x` is refused.
 pub(super) fn whole(text: &str) -> Option<Regex> {
-    Regex::new(text).ok()?;
-    Regex::new(&format!(r"\A(?:{text})\z")).ok()
+    let build = |text: &str| RegexBuilder::new(text).unicode(false).build().ok();
+    build(text).filter(|_| !text.starts_with("(?x"))?;
+    build(&format!(r"\A(?:{text})\z"))
 }
 
 impl Group {
     /// Looks for the topics of the members' expressions.
-    pub(super) fn find_topics(&mut self, view: &Image, now: Duration) {
+    pub(super) fn find_topics(&mut self, view: &Image, now: Duration, pause: Duration) {
         let all: BTreeSet<StrBytes> =
             self.members.values().map(|member| member.expression.clone()).collect();
         self.patterns.retain(|text, _| all.contains(text));
         for text in all.into_iter().filter(|text| !text.is_empty()) {
             let new = Found { names: BTreeSet::new(), at: now, open: true };
             let found = self.patterns.entry(text.clone()).or_insert(new);
-            if !found.open && now >= found.at + PAUSE {
+            if !found.open && now >= found.at + pause {
                 (found.at, found.open) = (now, true);
             }
             if found.open && now >= found.at + TAKES {
                 found.open = false;
                 let Some(expression) = whole(&text) else { continue };
-                let matches = |name: &&StrBytes| expression.is_match(name);
+                let matches = |name: &&StrBytes| expression.is_match(name.as_bytes());
                 found.names = view.topics.keys().filter(matches).cloned().collect();
             }
         }

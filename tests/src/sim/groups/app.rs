@@ -109,6 +109,7 @@ impl Role {
                 member.commit_last(now, at, commands);
             }
             member.held.clear();
+            member.pattern = None;
             commands.unsubscribe(now, Duration::from_secs(5));
         }
     }
