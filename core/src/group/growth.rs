@@ -100,7 +100,18 @@ impl<'d> Group<'d> {
         }
         let (active, wanted) = (true, self.interests[slot].wanted);
         let (known, marked, begun) = (true, true, self.begun);
-        self.interests[slot] = Interest { active, wanted, known, marked, begun, ..Interest::EMPTY };
+        #[cfg(feature = "pattern")]
+        let joins = self.interests[slot].joins;
+        self.interests[slot] = Interest {
+            active,
+            wanted,
+            known,
+            marked,
+            begun,
+            #[cfg(feature = "pattern")]
+            joins,
+            ..Interest::EMPTY
+        };
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);

@@ -157,10 +157,12 @@ impl<'d> Group<'d> {
     pub(crate) fn read_from_first(&mut self, slot: usize) {
         let begun = self.begun;
         let interest = &mut self.interests[slot];
-        if !interest.active || interest.known {
+        if !interest.active {
             return;
         }
+        // Whatever markers have said meanwhile: no start was decided before.
         (interest.known, interest.scans, interest.count) = (true, false, 0);
+        interest.fresh = false;
         if !interest.marked {
             (interest.marked, interest.begun) = (true, begun);
         }
@@ -206,9 +208,12 @@ impl<'d> Group<'d> {
         self.interests[slot] = Interest::EMPTY;
     }
 
-    /// Returns the expression for the coordinator.
+    /// Returns the expression for the coordinator; an empty one takes back what it may know.
     pub(super) fn expression<'s>(&self, settings: &'s Settings<'_>) -> Option<&'s str> {
-        (self.pattern.by == By::Coordinator).then_some(&*settings.pattern)
+        match self.pattern.by {
+            By::Coordinator => Some(&*settings.pattern),
+            _ => (self.epoch > 0 && !settings.pattern.is_empty()).then_some(""),
+        }
     }
 
     /// Whether the application has to find topics before the member can join.
@@ -263,6 +268,7 @@ impl<'d> Group<'d> {
         }
         match slot {
             Some(slot) => self.topic_joined(slot),
+            None if id.is_zero() => {}
             None => {
                 if !later {
                     self.pattern.len = 0;

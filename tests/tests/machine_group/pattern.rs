@@ -226,6 +226,38 @@ fn a_member_of_a_classic_group_joins_with_what_the_application_finds() {
 }
 
 #[test]
+fn named_topics_take_the_place_of_the_expression() {
+    let mut s = member(2, &[0, 1]);
+    let (now, t) = (s.now(), s.topic("t"));
+    s.client.subscribe(now, &[t], Start::Latest).expect("subscribed");
+    let next = next_beat(&mut s);
+    assert_eq!(next.body.subscribed_topic_regex.as_deref(), Some(""), "it is taken back");
+    assert_eq!(next.body.subscribed_topic_names.as_ref().map(Vec::len), Some(1));
+    assert_eq!(owned(&next), Some(vec![0, 1]), "nothing is given up");
+}
+
+#[test]
+fn an_application_may_be_slow_to_say_that_a_topic_is_new() {
+    let world = world(1);
+    let config = pattern(&world);
+    let mut s = subscribed(world, config, Start::Latest);
+    all_are_new(&mut s);
+    s.listening = false;
+    let first = next_beat(&mut s);
+    beat(&mut s, &first, 1, Some(&[0]));
+    let again = next_beat(&mut s);
+    beat(&mut s, &again, 1, Some(&[0]));
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    // All other commits are looked through before it says so.
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    s.run(Duration::from_millis(200));
+    s.none::<OffsetCommitRequest>("its start is not decided");
+    s.listening = true;
+    let commit = next_commit(&mut s);
+    assert_eq!(offsets(&commit), [(0, 0)], "not the end, which is at 40");
+}
+
+#[test]
 fn without_an_expression_there_is_no_subscription_by_one() {
     let world = world(1);
     let config = config(&world);
