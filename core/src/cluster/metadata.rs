@@ -4,6 +4,8 @@ use super::topics::Plan;
 use super::{Cluster, Complaint, Cx, pending, topic};
 use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
+#[cfg(feature = "pattern")]
+use crate::connection::{Conn, Role};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::has::{ADMIN, GROUPS};
@@ -184,7 +186,9 @@ impl<'d> Cx<'d> {
     /// Has a connection made where there is none, although no topic needs it.
     #[cfg(feature = "pattern")]
     pub(crate) fn want_connection(&mut self) {
-        self.cluster.brokers_wanted |= self.net.conns.iter().all(|conn| !conn.is_live());
+        let main = |conn: &Conn| conn.role == Role::Main && conn.is_live();
+        let any = self.net.conns.iter().any(main);
+        self.cluster.brokers_wanted |= !any;
     }
 
     fn brokers_wanted(&self) -> bool {
