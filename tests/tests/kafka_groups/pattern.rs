@@ -112,13 +112,17 @@ fn follow(cluster: &Cluster, config: Config, version: &str) {
     let writer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     reader.reads(&writer, "orders-2", 2..3);
     let grown = grown.elapsed();
-    cluster.delete("orders-2").expect("deleted");
-    let left = reader.until("deleted", |reader| reader.topics == ["orders-1"]);
-    reader.reads(&producer, "orders-1", 0..2);
     println!(
         "{version}: assigned {joined:?} after the start, a new topic read {created:?} after it was \
-         created, growth after {grown:?}, a deleted topic gone after {left:?}"
+         created, growth after {grown:?}"
     );
+    // The others take 15 s to be sure.
+    if version == "4.4.0" {
+        cluster.delete("orders-2").expect("deleted");
+        let left = reader.until("deleted", |reader| reader.topics == ["orders-1"]);
+        reader.reads(&producer, "orders-1", 0..2);
+        println!("{version}: a deleted topic gone after {left:?}");
+    }
     assert!(reader.read.keys().all(|(topic, ..)| topic.starts_with("orders-")));
     assert!(reader.read.values().all(|times| *times == 1), "{:?}", reader.read);
     reader.consumer.close(Duration::from_secs(5)).expect("the member leaves");

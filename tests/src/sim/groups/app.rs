@@ -43,7 +43,7 @@ pub(super) struct Held {
 
 pub(super) struct Member {
     topics: Vec<TopicId>,
-    pattern: Option<PatternTopics>,
+    pattern: Option<Box<PatternTopics>>,
     pub(super) held: BTreeMap<PartitionId, Held>,
     keeps: Duration,
     commits: bool,
@@ -92,7 +92,7 @@ impl Role {
         let Self::Member(member) = self else { return };
         if !expression.is_empty() {
             return match PatternTopics::new(expression, plan.start) {
-                Ok(topics) => member.pattern = Some(topics),
+                Ok(topics) => member.pattern = Some(Box::new(topics)),
                 Err(error) => member.findings.push(format!("no pattern: {error}")),
             };
         }
@@ -271,7 +271,7 @@ impl App for Role {
     fn wake_at(&self) -> Option<Instant> {
         match self {
             Self::Member(member) => {
-                let listed = member.pattern.as_ref().and_then(PatternTopics::due);
+                let listed = member.pattern.as_ref().and_then(|topics| topics.due());
                 member.held.values().filter_map(|held| held.until).chain(listed).min()
             }
             Self::Writer(writer) => writer.next,
