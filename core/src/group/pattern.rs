@@ -41,7 +41,7 @@ pub(super) struct Pattern<'d> {
     news: bool,
     /// Ids of the last assignment whose names are not known.
     ids: Mem<'d, Uuid>,
-    len: usize,
+    len: u16,
     /// Metadata of them is to be requested, or has no response.
     due: bool,
     in_flight: bool,
@@ -97,11 +97,11 @@ impl<'d> Pattern<'d> {
     }
 
     fn ids(&self) -> &[Uuid] {
-        self.ids.get(..self.len).unwrap_or_default()
+        self.ids.get(..usize::from(self.len)).unwrap_or_default()
     }
 
     fn note(&mut self, id: Uuid) {
-        if let Some(place) = self.ids.get_mut(self.len) {
+        if let Some(place) = self.ids.get_mut(usize::from(self.len)) {
             *place = id;
             self.len += 1;
         }
