@@ -179,8 +179,8 @@ pub struct Config<'d> {
     /// Whether a partition without a commit always begins at the start that was chosen, as with
     /// other clients: under `latest` what was written before somebody read it is then skipped.
     /// `false`: what was written since the group first read the topic is read. For that each commit
-    /// has a marker in front of its text, `kv1;n=…;b=…;t=…;`, and starts are committed before
-    /// records are given.
+    /// has a marker in front of its text, `kv1;n=…;b=…;t=…;` (by pattern with `p=…;`), and
+    /// starts are committed before records are given.
     #[cfg(feature = "group")]
     pub group_skips: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
