@@ -45,7 +45,7 @@ const LEAST: usize = 4;
 pub(super) struct Options {
     /// Topics to read; with --group one that begins with ^ is a regular expression instead, which
     /// has to match whole names: '^orders-.*'
-    #[arg(required = true, value_name = "TOPIC", value_parser = topic_or_pattern)]
+    #[arg(required = true, value_parser = topic_or_pattern)]
     topics: Vec<String>,
     /// Partition to read; all without it
     #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
