@@ -77,10 +77,6 @@ impl<'d> Group<'d> {
             return self.queries.retry_at;
         }
         let scan = if due == 0 { scan } else { None };
-        #[cfg(feature = "pattern")]
-        let all = scan.is_some() && self.scans_all();
-        #[cfg(not(feature = "pattern"))]
-        let all = false;
         let nameless = (0..self.interests.len())
             .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
         let cap = if nameless { offset_fetch::BY_ID - 1 } else { i16::MAX };
@@ -88,7 +84,8 @@ impl<'d> Group<'d> {
             return cx.now + AGAIN;
         };
         let written = match scan {
-            Some(_) if all => self.write_scan_of_all(cx, &mut draft),
+            #[cfg(feature = "pattern")]
+            Some(_) if self.scans_all() => self.write_scan_of_all(cx, &mut draft),
             Some(slot) => self.write_scan(cx, &mut draft, slot),
             None => self.write_queries(cx, &mut draft),
         };
@@ -138,8 +135,23 @@ impl<'d> Group<'d> {
         })
     }
 
+    /// Whether it was all commits that were looked through.
+    #[cfg(feature = "pattern")]
+    fn has_scanned_all(&mut self) -> bool {
+        if self.queries.scans_to != u32::MAX {
+            return false;
+        }
+        for slot in 0..self.interests.len() {
+            if self.interests[slot].scans && self.interests[slot].scanned == u32::MAX {
+                self.contacted(slot);
+            }
+        }
+        true
+    }
+
     /// Requests all commits of the group, for their markers: under a pattern any topic may have
     /// them.
+    #[cfg(feature = "pattern")]
     fn write_scan_of_all(&mut self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
         for interest in self.interests.iter_mut().filter(|interest| interest.scans) {
             interest.scanned = u32::MAX;
@@ -347,13 +359,11 @@ impl<'d> Group<'d> {
             return self.not_committed(cx, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
         self.queries.failures = 0;
-        if scanned.is_some() && self.queries.scans_to == u32::MAX {
-            for slot in 0..self.interests.len() {
-                if self.interests[slot].scans && self.interests[slot].scanned == u32::MAX {
-                    self.contacted(slot);
-                }
-            }
-        } else if let Some(slot) = scanned.filter(|slot| self.interests[*slot].scans) {
+        #[cfg(feature = "pattern")]
+        if scanned.is_some() && self.has_scanned_all() {
+            return;
+        }
+        if let Some(slot) = scanned.filter(|slot| self.interests[*slot].scans) {
             self.interests[slot].scanned = self.queries.scans_to;
             if self.queries.scans_to >= cx.cluster.topics[slot].count {
                 self.contacted(slot);
