@@ -135,6 +135,9 @@ rows! {
     /// Partitions of the topics that the members of a group subscribe to, for its leader.
     #[cfg(feature = "classic")]
     Counts: METADATA, metadata, Group, 6, 0, false;
+    /// Names of the topics of an assignment.
+    #[cfg(feature = "pattern")]
+    Names: METADATA, metadata, Group, 6, 0, false;
     #[cfg(feature = "group")]
     Commit: OFFSET_COMMIT, offset_commit, Group, 4, 0, false;
     #[cfg(feature = "group")]

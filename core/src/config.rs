@@ -143,6 +143,11 @@ pub struct Config<'d> {
     /// See [`GroupProtocol`].
     #[cfg(feature = "group")]
     pub group_protocol: GroupProtocol,
+    /// The regular expression whose topics
+    /// [`Commands::subscribe_pattern`](crate::Commands::subscribe_pattern) subscribes to, at most
+    /// 1024 bytes. It has to match the whole name. Empty for none.
+    #[cfg(feature = "pattern")]
+    pub group_pattern: &'d str,
     /// The assignor of the coordinator (`group.remote.assignor`): `uniform` or `range`; empty for
     /// that of the broker's configuration.
     #[cfg(feature = "group")]
@@ -174,8 +179,8 @@ pub struct Config<'d> {
     /// Whether a partition without a commit always begins at the start that was chosen, as with
     /// other clients: under `latest` what was written before somebody read it is then skipped.
     /// `false`: what was written since the group first read the topic is read. For that each commit
-    /// has a marker in front of its text, `kv1;n=…;b=…;t=…;`, and starts are committed before
-    /// records are given.
+    /// has a marker in front of its text, `kv1;n=…;b=…;t=…;` (by pattern with `p=…;`), and
+    /// starts are committed before records are given.
     #[cfg(feature = "group")]
     pub group_skips: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
@@ -240,6 +245,8 @@ impl Config<'_> {
         group_instance: "",
         #[cfg(feature = "group")]
         group_protocol: GroupProtocol::Auto,
+        #[cfg(feature = "pattern")]
+        group_pattern: "",
         #[cfg(feature = "group")]
         group_assignor: "",
         #[cfg(feature = "classic")]

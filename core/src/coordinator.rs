@@ -105,7 +105,12 @@ impl Coordinator {
             return self.retry_at;
         }
         let LookUp { key, kind, tag, .. } = *look_up;
-        let Some(conn) = cx.pick_main(None, kind) else { return cx.now + AGAIN };
+        let Some(conn) = cx.pick_main(None, kind) else {
+            // No topic may be known that a connection is made for.
+            #[cfg(feature = "pattern")]
+            cx.want_connection();
+            return cx.now + AGAIN;
+        };
         let Cx { net, settings, now, .. } = cx;
         let (key, key_type) = match key {
             #[cfg(feature = "group")]

@@ -347,6 +347,9 @@ pub enum Misuse {
     /// No group id is configured.
     #[cfg(feature = "group")]
     NoGroup,
+    /// No regular expression for the topics of the group is configured.
+    #[cfg(feature = "pattern")]
+    NoPattern,
     /// The member is leaving its group.
     #[cfg(feature = "group")]
     Leaving,
@@ -551,6 +554,8 @@ impl fmt::Display for Misuse {
             Self::Encoder => "the encoder failed in the middle of a batch",
             #[cfg(feature = "group")]
             Self::NoGroup => "no group id is configured",
+            #[cfg(feature = "pattern")]
+            Self::NoPattern => "no regular expression for the topics is configured",
             #[cfg(feature = "group")]
             Self::Leaving => "the member is leaving its group",
             #[cfg(feature = "transactions")]

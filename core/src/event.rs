@@ -262,6 +262,28 @@ pub enum Event<'a> {
         /// What it is.
         partition: TopicPartition,
     },
+    /// The coordinator cannot find the topics of the regular expression (Kafka before 4.0, or a
+    /// classic group): the application is to, now and again and again, and to report them by
+    /// [`Commands::resolve_pattern`](crate::Commands::resolve_pattern). Until then the member does
+    /// not join. Feature `pattern`.
+    #[cfg(feature = "pattern")]
+    FindTopics,
+    /// A topic is part of a subscription by regular expression from now on; one that the
+    /// coordinator finds, if partitions of it may be this member's. While the event is held
+    /// [`Commands::read_from_first`](crate::Commands::read_from_first) says that it is a new topic.
+    /// Feature `pattern`.
+    #[cfg(feature = "pattern")]
+    TopicJoined {
+        /// The topic.
+        topic: TopicId,
+    },
+    /// A topic is no longer part of it, and all of its partitions are given up. It stays watched:
+    /// see [`Commands::unwatch`](crate::Commands::unwatch). Feature `pattern`.
+    #[cfg(feature = "pattern")]
+    TopicLeft {
+        /// The topic.
+        topic: TopicId,
+    },
     /// A set of commits has ended; also without being requested when it failed. Feature `group`.
     #[cfg(feature = "group")]
     Committed {

@@ -19,6 +19,8 @@ mod leader;
 mod marker;
 mod news;
 mod owner;
+#[cfg(feature = "pattern")]
+mod pattern;
 
 use crate::cluster::Cx;
 use crate::config::Start;
@@ -43,6 +45,8 @@ pub(crate) use leader::LeaderMem;
 pub use leader::{Leader, LeaderMemory};
 use news::News;
 pub(crate) use owner::Memo;
+#[cfg(feature = "pattern")]
+use pattern::Pattern;
 
 /// Pause after something did not fit, or waits for a connection.
 const AGAIN: Span = Span::from_millis(20);
@@ -99,6 +103,11 @@ pub(crate) struct Interest {
     /// Its partitions in the plan of this member, which leads.
     #[cfg(feature = "classic")]
     planned: u32,
+    /// That it is part of a subscription by pattern is to be reported, or that it no longer is.
+    #[cfg(feature = "pattern")]
+    joins: bool,
+    #[cfg(feature = "pattern")]
+    leaves: bool,
 }
 
 impl Interest {
@@ -118,6 +127,10 @@ impl Interest {
         unseeded: 0,
         #[cfg(feature = "classic")]
         planned: 0,
+        #[cfg(feature = "pattern")]
+        joins: false,
+        #[cfg(feature = "pattern")]
+        leaves: false,
     };
 }
 
@@ -127,6 +140,9 @@ pub(crate) struct GroupMem<'d> {
     pub(crate) shares: Mem<'d, Share>,
     /// One for each topic.
     pub(crate) interests: Mem<'d, Interest>,
+    /// As many, for ids of topics whose name is not known yet.
+    #[cfg(feature = "pattern")]
+    pub(crate) ids: Mem<'d, crate::wire::Uuid>,
     #[cfg(feature = "classic")]
     pub(crate) leader: LeaderMem<'d>,
 }
@@ -177,6 +193,8 @@ pub(crate) struct Group<'d> {
     news: News,
     leave_until: Tick,
     dirty: bool,
+    #[cfg(feature = "pattern")]
+    pattern: Pattern<'d>,
     #[cfg(feature = "classic")]
     classic: Classic<'d>,
 }
@@ -216,6 +234,8 @@ impl<'d> Group<'d> {
             news: News::NONE,
             leave_until: Tick::NEVER,
             dirty: false,
+            #[cfg(feature = "pattern")]
+            pattern: Pattern::new(memory.ids),
             #[cfg(feature = "classic")]
             classic: Classic::new(Leader::new(memory.leader)),
         }
@@ -228,28 +248,46 @@ impl<'d> Group<'d> {
         topics: &[TopicId],
         (start, begun): (Start, i64),
     ) -> Result<(), Error> {
+        self.may_subscribe(cx, start)?;
+        if topics.is_empty() || topics.iter().any(|id| cx.cluster.topic_slot(*id).is_none()) {
+            return Err(Error::Caller(Misuse::StaleId));
+        }
+        #[cfg(feature = "pattern")]
+        self.pattern.end();
+        for slot in 0..self.interests.len() {
+            let wanted = topics.iter().any(|id| cx.cluster.topic_slot(*id) == Some(slot));
+            self.subscribe_one(cx, slot, wanted);
+        }
+        self.resubscribe(cx, start, begun);
+        Ok(())
+    }
+
+    fn may_subscribe(&self, cx: &Cx<'d>, start: Start) -> Result<(), Error> {
         if cx.settings.group.is_empty() {
             return Err(Error::Caller(Misuse::NoGroup));
         }
         if matches!(start, Start::Offset(_)) || matches!(start, Start::Timestamp(..0)) {
             return Err(Error::Caller(Misuse::Negative));
         }
-        if self.phase == Phase::Leaving {
-            return Err(Error::Caller(Misuse::Leaving));
+        match self.phase {
+            Phase::Leaving => Err(Error::Caller(Misuse::Leaving)),
+            _ => Ok(()),
         }
-        if topics.is_empty() || topics.iter().any(|id| cx.cluster.topic_slot(*id).is_none()) {
-            return Err(Error::Caller(Misuse::StaleId));
+    }
+
+    /// Has a topic be part of the subscription or not.
+    fn subscribe_one(&mut self, cx: &Cx<'d>, slot: usize, wanted: bool) {
+        if wanted && !self.interests[slot].active {
+            self.interests[slot] = Interest { active: true, ..Interest::EMPTY };
         }
-        for slot in 0..self.interests.len() {
-            let wanted = topics.iter().any(|id| cx.cluster.topic_slot(*id) == Some(slot));
-            if wanted && !self.interests[slot].active {
-                self.interests[slot] = Interest { active: true, ..Interest::EMPTY };
-            }
-            // Partitions of a topic that is no longer wanted go by the next assignment.
-            self.interests[slot].wanted = wanted;
-            self.interests[slot].scans &= wanted;
-            self.retire(cx, slot);
-        }
+        // Partitions of a topic that is no longer wanted go by the next assignment.
+        self.interests[slot].wanted = wanted;
+        self.interests[slot].scans &= wanted;
+        self.retire(cx, slot);
+    }
+
+    /// Has the coordinator learn of another subscription; joins the group with the first one.
+    fn resubscribe(&mut self, cx: &mut Cx<'d>, start: Start, begun: i64) {
         self.growth.stirred = true;
         (self.start, self.full, self.beat_at) = (start, true, Tick::ZERO);
         if self.phase == Phase::Off {
@@ -265,7 +303,6 @@ impl<'d> Group<'d> {
             self.rejoin();
         }
         self.dirty = true;
-        Ok(())
     }
 
     /// Begins another membership: what was sent before says nothing about it.
@@ -276,6 +313,8 @@ impl<'d> Group<'d> {
         (self.departs, self.beaten) = (false, false);
         self.beat_at = Tick::ZERO;
         self.queries = Queries::NONE;
+        #[cfg(feature = "pattern")]
+        self.pattern.renew();
         #[cfg(feature = "classic")]
         self.classic.renew();
         self.dirty = true;
@@ -340,6 +379,9 @@ impl<'d> Group<'d> {
         }
         if let Some(error) = self.news.fatal.take() {
             self.fail(cx, consumer, error);
+            if self.phase == Phase::Off {
+                return cx.now;
+            }
         }
         let grows = self.watch_growth(cx);
         let soon = self.coming > 0 && cx.now < self.fresh_until;
@@ -364,6 +406,10 @@ impl<'d> Group<'d> {
 
     /// Sends what is due to the coordinator.
     fn send(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
+        #[cfg(feature = "pattern")]
+        if self.awaits_topics(cx, conn) {
+            return Tick::NEVER;
+        }
         #[cfg(feature = "classic")]
         if self.is_classic() {
             return self.send_classic(cx, conn);
@@ -371,6 +417,8 @@ impl<'d> Group<'d> {
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
         let beat = self.send_heartbeat(cx, conn);
+        #[cfg(feature = "pattern")]
+        let beat = beat.min(self.send_search(cx));
         beat.min(query).min(commit)
     }
 
@@ -448,6 +496,8 @@ impl<'d> Group<'d> {
         let mut parts = cx.cluster.table.of_topic(slot);
         if interest.active && !interest.wanted && parts.all(|part| self.shares[part].is_free()) {
             self.interests[slot] = Interest::EMPTY;
+            #[cfg(feature = "pattern")]
+            self.topic_left(slot);
         }
     }
 

@@ -21,6 +21,8 @@ use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 #[cfg(feature = "pack")]
 use crate::producer::{Engine, PackMem};
 use crate::response::ResponseSlot;
+#[cfg(feature = "pattern")]
+use crate::wire::Uuid;
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -210,7 +212,19 @@ impl Limits {
     const fn member_bytes(&self) -> usize {
         self.topics * size_of::<Interest>()
             + self.partitions * size_of::<Share>()
+            + self.pattern_bytes()
             + self.leader_bytes()
+    }
+
+    /// Ids of topics of a subscription by pattern.
+    #[cfg(feature = "pattern")]
+    const fn pattern_bytes(&self) -> usize {
+        self.topics * size_of::<Uuid>()
+    }
+
+    #[cfg(all(feature = "group", not(feature = "pattern")))]
+    const fn pattern_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "classic")]
@@ -269,9 +283,37 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     #[cfg(feature = "read-committed")]
     aborted: [[Aborted; ABORTED]; CONNS],
     #[cfg(feature = "group")]
+    group: GroupTables<TOPICS, PARTITIONS>,
+}
+
+/// What a member of a group keeps of topics and partitions.
+#[cfg(feature = "group")]
+struct GroupTables<const TOPICS: usize, const PARTITIONS: usize> {
     interests: [Interest; TOPICS],
-    #[cfg(feature = "group")]
     shares: [Share; PARTITIONS],
+    #[cfg(feature = "pattern")]
+    ids: [Uuid; TOPICS],
+}
+
+#[cfg(feature = "group")]
+impl<const TOPICS: usize, const PARTITIONS: usize> GroupTables<TOPICS, PARTITIONS> {
+    const EMPTY: Self = Self {
+        interests: [Interest::EMPTY; TOPICS],
+        shares: [Share::EMPTY; PARTITIONS],
+        #[cfg(feature = "pattern")]
+        ids: [Uuid::ZERO; TOPICS],
+    };
+
+    fn lend(&mut self) -> GroupMem<'_> {
+        GroupMem {
+            shares: Mem::Lent(&mut self.shares),
+            interests: Mem::Lent(&mut self.interests),
+            #[cfg(feature = "pattern")]
+            ids: Mem::Lent(&mut self.ids),
+            #[cfg(feature = "classic")]
+            leader: LeaderMem::none(),
+        }
+    }
 }
 
 impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
@@ -305,9 +347,7 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         #[cfg(feature = "read-committed")]
         aborted: [[Aborted::EMPTY; ABORTED]; CONNS],
         #[cfg(feature = "group")]
-        interests: [Interest::EMPTY; TOPICS],
-        #[cfg(feature = "group")]
-        shares: [Share::EMPTY; PARTITIONS],
+        group: GroupTables::EMPTY,
     };
 }
 
@@ -417,7 +457,7 @@ impl<
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
             #[cfg(feature = "group")]
-            group: lent_group(&mut tables.shares, &mut tables.interests),
+            group: tables.group.lend(),
             login: Login::NONE,
         }
     }
@@ -458,16 +498,6 @@ pub struct Storage<'d> {
     #[cfg(feature = "group")]
     pub(crate) group: GroupMem<'d>,
     pub(crate) login: Login<'d>,
-}
-
-#[cfg(feature = "group")]
-fn lent_group<'d>(shares: &'d mut [Share], interests: &'d mut [Interest]) -> GroupMem<'d> {
-    GroupMem {
-        shares: Mem::Lent(shares),
-        interests: Mem::Lent(interests),
-        #[cfg(feature = "classic")]
-        leader: LeaderMem::none(),
-    }
 }
 
 fn lent_topics<'a, const TOPICS: usize>(
@@ -584,9 +614,22 @@ impl Storage<'_> {
     }
 }
 
-#[cfg(all(feature = "alloc", feature = "classic"))]
+#[cfg(all(feature = "alloc", feature = "group"))]
 impl Limits {
+    /// Allocates the memory of a member.
+    fn group(&self) -> GroupMem<'static> {
+        GroupMem {
+            shares: owned(self.partitions, || Share::EMPTY),
+            interests: owned(self.topics, || Interest::EMPTY),
+            #[cfg(feature = "pattern")]
+            ids: owned(self.topics, || Uuid::ZERO),
+            #[cfg(feature = "classic")]
+            leader: self.leader(),
+        }
+    }
+
     /// Allocates the memory of a leader.
+    #[cfg(feature = "classic")]
     fn leader(&self) -> LeaderMem<'static> {
         let topics = if self.group_members == 0 { 0 } else { self.topics };
         LeaderMem::heap(self.group_members, topics, self.group_partitions, self.group_bytes)
@@ -657,12 +700,7 @@ impl<'d> Storage<'d> {
             outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
             requests: owned(limits.requests, || Request::EMPTY),
             #[cfg(feature = "group")]
-            group: GroupMem {
-                shares: owned(limits.partitions, || Share::EMPTY),
-                interests: owned(limits.topics, || Interest::EMPTY),
-                #[cfg(feature = "classic")]
-                leader: limits.leader(),
-            },
+            group: limits.group(),
             login: Login::NONE,
         }
     }

@@ -56,6 +56,8 @@ pub struct Config {
     pub(crate) transaction_timeout: Duration,
     pub(crate) group: String,
     pub(crate) group_instance: String,
+    #[cfg(feature = "pattern")]
+    pub(crate) group_pattern: String,
     pub(crate) group_protocol: GroupProtocol,
     pub(crate) group_assignors: Option<String>,
     pub(crate) session_timeout: Duration,
@@ -117,6 +119,8 @@ impl Config {
             transaction_timeout: Duration::from_secs(60),
             group: String::new(),
             group_instance: String::new(),
+            #[cfg(feature = "pattern")]
+            group_pattern: String::new(),
             group_protocol: GroupProtocol::Auto,
             group_assignors: None,
             session_timeout: Duration::from_secs(45),
@@ -612,6 +616,10 @@ impl Config {
         }
         core.group = &self.group;
         core.group_instance = &self.group_instance;
+        #[cfg(feature = "pattern")]
+        {
+            core.group_pattern = &self.group_pattern;
+        }
         core.group_protocol = self.group_protocol;
         if let Some(names) = &self.group_assignors {
             core.group_assignors = names;

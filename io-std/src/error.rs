@@ -101,6 +101,9 @@ pub enum ErrorKind {
         /// That time.
         limit: Duration,
     },
+    /// The expression that topics are subscribed by is no regular expression.
+    #[cfg(feature = "pattern")]
+    Pattern,
     /// A transaction does not work.
     Transaction(TransactionError),
     /// The producer, consumer or admin was closed before.
@@ -331,6 +334,8 @@ impl fmt::Display for ErrorKind {
             Self::ProduceRefused(why) => why.fmt(f),
             Self::AdminRefused(why) => why.fmt(f),
             Self::Group(why) => why.fmt(f),
+            #[cfg(feature = "pattern")]
+            Self::Pattern => f.write_str("this is no regular expression"),
             Self::Transaction(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),

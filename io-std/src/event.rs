@@ -106,6 +106,18 @@ pub enum Event {
         /// The partition.
         partition: u32,
     },
+    /// A topic is part of a subscription by pattern from now on: where the coordinator finds the
+    /// topics, when this member gets partitions of it.
+    TopicJoined {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// A topic is no longer part of it: it was deleted or, where the coordinator finds the topics,
+    /// this member has none of its partitions.
+    TopicLeft {
+        /// The topic.
+        topic: Arc<str>,
+    },
     /// All that the group has assigned is in place.
     Rebalanced {
         /// Partitions that this member reads.
@@ -327,6 +339,8 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::Drained { settled, .. } => ("drained", !*settled),
         Event::Assigned { .. } => ("assigned", false),
         Event::Revoking { .. } => ("revoking", false),
+        Event::TopicJoined { .. } => ("topic_joined", false),
+        Event::TopicLeft { .. } => ("topic_left", false),
         Event::Rebalanced { .. } => ("rebalanced", false),
         Event::Lost { .. } => ("lost", true),
         Event::GroupTrouble { .. } => ("group_trouble", true),
@@ -572,7 +586,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 20] {
+    fn samples() -> [Event; 22] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;
@@ -592,6 +606,8 @@ mod tests {
             Event::Positioned { topic: of(), partition, offset },
             Event::EndOfPartition { topic: of(), partition, offset },
             Event::Revoking { topic: of(), partition },
+            Event::TopicJoined { topic: of() },
+            Event::TopicLeft { topic: of() },
             Event::Rebalanced { partitions: 3 },
             Event::Lost { topic: of(), partition },
             Event::GroupTrouble { error: error.clone() },
@@ -618,7 +634,7 @@ mod tests {
                 _ => c.to_lowercase().to_string(),
             };
             let snake: String = variant.chars().enumerate().map(snake).collect();
-            assert_eq!(name(event), (snake.as_str(), n >= 9), "{variant}");
+            assert_eq!(name(event), (snake.as_str(), n >= 11), "{variant}");
         }
     }
 }

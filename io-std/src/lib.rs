@@ -45,6 +45,8 @@ mod lost;
 mod metrics;
 #[cfg(feature = "oidc")]
 mod oidc;
+#[cfg(feature = "pattern")]
+mod pattern;
 mod pending;
 mod producer;
 mod queue;
@@ -81,6 +83,8 @@ pub use metrics::{
 };
 #[cfg(feature = "oidc")]
 pub use oidc::Oidc;
+#[cfg(feature = "pattern")]
+pub use pattern::PatternTopics;
 pub use pending::Pending;
 pub use producer::{Delivered, Producer, Transaction, Within};
 pub use security::{Sasl, Token};

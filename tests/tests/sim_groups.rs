@@ -3,9 +3,12 @@
 use kavka_tests::sim::groups::{Plan, run};
 
 fn check(seeds: impl IntoIterator<Item = u64>) {
+    check_all(seeds.into_iter().map(Plan::draw));
+}
+
+fn check_all(plans: impl Iterator<Item = Plan>) {
     let mut read = 0;
-    for seed in seeds {
-        let plan = Plan::draw(seed);
+    for plan in plans {
         let outcome = run(&plan, false);
         assert!(outcome.findings.is_empty(), "{plan}: {:#?}", outcome.findings);
         read += outcome.written;
@@ -34,6 +37,12 @@ fn what_was_read_is_committed_when_a_member_leaves() {
 #[test]
 fn a_seeded_partition_begins_at_the_commit_of_its_last_owner() {
     check([13, 33, 87]);
+}
+
+/// Members subscribe by regular expressions, and topics are created, grown and deleted meanwhile.
+#[test]
+fn topics_of_patterns_come_and_go_and_nothing_is_skipped() {
+    check_all((1..25).map(Plan::draw_patterns));
 }
 
 /// Two runs of a seed are the same.

@@ -89,12 +89,17 @@ impl Commands<'_> {
         if guard!("a topic of the group is not forgotten", self.owners.group.has(slot)) {
             return;
         }
-        let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
+        let Self { cx, owners, .. } = self;
+        let Owners { producer, consumer, .. } = owners;
+        #[cfg(feature = "pattern")]
+        let group = &mut owners.group;
         let cluster = &mut cx.cluster;
         let used = cluster.is_read(slot) || !producer.may_forget(cluster, slot);
         if !guard!("a topic in use is not forgotten", used) {
             producer.forget(cluster, slot);
             consumer.forget(cluster, slot);
+            #[cfg(feature = "pattern")]
+            group.forget(slot);
             cluster.forget(slot);
         }
     }

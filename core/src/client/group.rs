@@ -31,6 +31,43 @@ impl Commands<'_> {
         self.owners.group.subscribe(&mut self.cx, topics, (start, begun))
     }
 
+    /// Joins the group with all topics whose whole name matches
+    /// [`Config::group_pattern`](crate::Config::group_pattern), now or later, in place of those
+    /// before. The coordinator finds them (Kafka 4.0 and later, KIP-848), in RE2J's language; else
+    /// [`Event::FindTopics`](crate::Event::FindTopics) asks the application for them. Starts are
+    /// those of [`Commands::subscribe`].
+    ///
+    /// # Errors
+    /// As [`Commands::subscribe`], and without a pattern.
+    #[cfg(feature = "pattern")]
+    pub fn subscribe_pattern(&mut self, now: Instant, start: Start) -> Result<(), Error> {
+        self.at(now);
+        let begun = self.wall_ms(now).unwrap_or(0);
+        self.owners.group.subscribe_pattern(&mut self.cx, (start, begun))
+    }
+
+    /// Reports which topics match the pattern now, in place of those before, after
+    /// [`Event::FindTopics`](crate::Event::FindTopics). Without that event it changes nothing: the
+    /// coordinator finds them.
+    ///
+    /// # Errors
+    /// `Caller` for a stale id.
+    #[cfg(feature = "pattern")]
+    pub fn resolve_pattern(&mut self, now: Instant, topics: &[TopicId]) -> Result<(), Error> {
+        self.at(now);
+        self.owners.group.resolve_pattern(&mut self.cx, topics)
+    }
+
+    /// Says that a topic was created after this member's subscription by pattern began, while its
+    /// [`Event::TopicJoined`](crate::Event::TopicJoined) is held: partitions without a commit begin
+    /// at their first record, whatever the start is.
+    #[cfg(feature = "pattern")]
+    pub fn read_from_first(&mut self, topic: TopicId) {
+        if let Some(slot) = self.cx.cluster.topic_slot(topic) {
+            self.owners.group.read_from_first(slot);
+        }
+    }
+
     /// Leaves the group, within `limit` at most: positions are committed first if
     /// [`Config::auto_commit`](crate::Config::auto_commit) is set.
     /// [`Event::GroupLeft`](crate::Event::GroupLeft) follows.

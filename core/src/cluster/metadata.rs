@@ -4,6 +4,8 @@ use super::topics::Plan;
 use super::{Cluster, Complaint, Cx, pending, topic};
 use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
+#[cfg(feature = "pattern")]
+use crate::connection::{Conn, Role};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::has::{ADMIN, GROUPS};
@@ -179,6 +181,14 @@ impl<'d> Cx<'d> {
         };
         let connection = connection.min(self.cluster.hopeless_after(self.now));
         Timers { max_age, metadata, patience, probe, connection }.first()
+    }
+
+    /// Has a connection made where there is none, although no topic needs it.
+    #[cfg(feature = "pattern")]
+    pub(crate) fn want_connection(&mut self) {
+        let main = |conn: &Conn| conn.role == Role::Main && conn.is_live();
+        let any = self.net.conns.iter().any(main);
+        self.cluster.brokers_wanted |= !any;
     }
 
     fn brokers_wanted(&self) -> bool {

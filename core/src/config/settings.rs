@@ -80,6 +80,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) group: Text<'d>,
     #[cfg(feature = "group")]
     pub(crate) instance: Text<'d>,
+    #[cfg(feature = "pattern")]
+    pub(crate) pattern: Text<'d>,
     #[cfg(feature = "group")]
     pub(crate) assignor: Text<'d>,
     #[cfg(feature = "classic")]
@@ -168,6 +170,8 @@ impl<'d> Settings<'d> {
             group: Text::Lent(config.group),
             #[cfg(feature = "group")]
             instance: Text::Lent(config.group_instance),
+            #[cfg(feature = "pattern")]
+            pattern: Text::Lent(config.group_pattern),
             #[cfg(feature = "group")]
             assignor: Text::Lent(config.group_assignor),
             #[cfg(feature = "classic")]
@@ -206,6 +210,8 @@ impl<'d> Settings<'d> {
             group,
             #[cfg(feature = "group")]
             instance,
+            #[cfg(feature = "pattern")]
+            pattern: self.pattern.into_owned(),
             #[cfg(feature = "group")]
             assignor: self.assignor.into_owned(),
             #[cfg(feature = "classic")]
@@ -259,6 +265,10 @@ impl<'d> Settings<'d> {
     #[cfg(feature = "group")]
     fn check_group(&self) -> Result<(), ConfigError> {
         if self.group.len().max(self.instance.len()).max(self.assignor.len()) > 255 {
+            return Err(ConfigError::TooLong);
+        }
+        #[cfg(feature = "pattern")]
+        if self.pattern.len() > 1024 {
             return Err(ConfigError::TooLong);
         }
         let none = self.rebalance_timeout == Span::ZERO;

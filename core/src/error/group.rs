@@ -93,6 +93,10 @@ const fn advice(code: ErrorCode) -> &'static str {
             "choose a session timeout between group.min.session.timeout.ms and \
              group.max.session.timeout.ms of the broker"
         }
+        #[cfg(feature = "pattern")]
+        ErrorCode::INVALID_REGULAR_EXPRESSION => {
+            "correct the regular expression: brokers read the language of RE2J"
+        }
         ErrorCode::INVALID_REQUEST => "check group id, instance id and rack",
         ErrorCode::OFFSET_METADATA_TOO_LARGE => {
             "shorten the text of the commit, or raise offset.metadata.max.bytes"

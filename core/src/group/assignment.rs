@@ -198,7 +198,11 @@ impl<'d> Group<'d> {
         match self.shares[part].step {
             Step::Query if self.shares[part].bare => {
                 let slot = usize::from(cx.cluster.table[part].topic);
-                if self.interests[slot].known || !cx.settings.exact_start {
+                #[cfg(feature = "pattern")]
+                let told = !self.interests[slot].joins;
+                #[cfg(not(feature = "pattern"))]
+                let told = true;
+                if told && (self.interests[slot].known || !cx.settings.exact_start) {
                     let start = self.start_of(cx, part);
                     let latest = cx.settings.exact_start && matches!(self.start, Start::Latest);
                     let contact = latest && matches!(start, Start::Latest | Start::Timestamp(_));

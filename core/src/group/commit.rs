@@ -402,7 +402,7 @@ impl<'d> Group<'d> {
                 continue;
             }
             let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
-            let marker = self.marker(topic.id, slot).text();
+            let marker = self.marker(&cx.settings, topic.id, slot).text();
             let exact = cx.settings.exact_start;
             let marker = if exact { marker.bytes() } else { &[] };
             net.write(draft, &mut |w, version| {
@@ -481,6 +481,11 @@ impl<'d> Group<'d> {
         );
         #[cfg(feature = "classic")]
         let again = self.may_commit_again(code, again);
+        #[cfg(feature = "pattern")]
+        if self.is_gone(cx, part, code) {
+            self.shares[part].sent = Offset::NONE;
+            return self.settled(part);
+        }
         let share = &mut self.shares[part];
         if again {
             memo.again = true;

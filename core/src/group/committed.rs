@@ -6,7 +6,7 @@ use super::marker::Marker;
 use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
 use crate::cluster::Cx;
-use crate::config::Start;
+use crate::config::{Settings, Start};
 use crate::connection::{Draft, Origin};
 use crate::consumer::Consumer;
 use crate::error::{Error, GroupError};
@@ -84,6 +84,8 @@ impl<'d> Group<'d> {
             return cx.now + AGAIN;
         };
         let written = match scan {
+            #[cfg(feature = "pattern")]
+            Some(_) if self.scans_all() => self.write_scan_of_all(cx, &mut draft),
             Some(slot) => self.write_scan(cx, &mut draft, slot),
             None => self.write_queries(cx, &mut draft),
         };
@@ -105,16 +107,14 @@ impl<'d> Group<'d> {
         &self,
         cx: &mut Cx<'d>,
         draft: &mut Draft,
-        topics: usize,
+        topics: Option<usize>,
         stale: bool,
     ) -> Result<(), Full> {
         #[cfg(feature = "classic")]
         let stale = stale || self.is_classic();
         let member = (!stale).then(|| (self.member_id(), self.epoch));
         let (net, group) = (&mut cx.net, &cx.settings.group);
-        net.write(draft, &mut |w, version| {
-            offset_fetch::begin(w, version, group, member, Some(topics))
-        })
+        net.write(draft, &mut |w, version| offset_fetch::begin(w, version, group, member, topics))
     }
 
     fn write_scan(&mut self, cx: &mut Cx<'d>, draft: &mut Draft, slot: usize) -> Result<(), Full> {
@@ -122,7 +122,7 @@ impl<'d> Group<'d> {
         let page = PAGE.min(u32::from(self.queries.most));
         let to = cx.cluster.topics[slot].count.min(from.saturating_add(page));
         self.queries.scans_to = to;
-        self.write_head(cx, draft, 1, false)?;
+        self.write_head(cx, draft, Some(1), false)?;
         let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
         net.write(draft, &mut |w, version| {
             let count = to.saturating_sub(from) as usize;
@@ -133,6 +133,32 @@ impl<'d> Group<'d> {
             offset_fetch::end_topic(w, version)?;
             offset_fetch::end(w, version, true)
         })
+    }
+
+    /// Whether it was all commits that were looked through.
+    #[cfg(feature = "pattern")]
+    fn has_scanned_all(&mut self) -> bool {
+        if self.queries.scans_to != u32::MAX {
+            return false;
+        }
+        for slot in 0..self.interests.len() {
+            if self.interests[slot].scans && self.interests[slot].scanned == u32::MAX {
+                self.contacted(slot);
+            }
+        }
+        true
+    }
+
+    /// Requests all commits of the group, for their markers: under a pattern any topic may have
+    /// them.
+    #[cfg(feature = "pattern")]
+    fn write_scan_of_all(&mut self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
+        for interest in self.interests.iter_mut().filter(|interest| interest.scans) {
+            interest.scanned = u32::MAX;
+        }
+        self.queries.scans_to = u32::MAX;
+        self.write_head(cx, draft, None, false)?;
+        cx.net.write(draft, &mut |w, version| offset_fetch::end(w, version, false))
     }
 
     fn write_queries(&mut self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
@@ -147,7 +173,7 @@ impl<'d> Group<'d> {
         let fetching = |share: &super::Share| share.step == Step::Fetching;
         let counts = |slot: usize| self.count(cx, slot, &fetching);
         let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
-        self.write_head(cx, draft, topics, stale)?;
+        self.write_head(cx, draft, Some(topics), stale)?;
         for slot in 0..self.interests.len() {
             let count = self.count(cx, slot, &fetching);
             if count == 0 {
@@ -199,11 +225,13 @@ impl<'d> Group<'d> {
                 metadata,
                 error,
             }) => {
+                let marker = metadata.and_then(Marker::read).filter(|_| offset >= 0);
+                #[cfg(feature = "pattern")]
+                self.note_meeting(cx, marker.as_ref());
                 let Some(slot) = memo.topic.get().filter(|slot| self.interests[*slot].active)
                 else {
                     return;
                 };
-                let marker = metadata.and_then(Marker::read).filter(|_| offset >= 0);
                 let part = cx.cluster.part_of(memo.topic, index);
                 let part = part.filter(|part| self.shares[*part].step == Step::Fetching);
                 if error.0 != 0 {
@@ -287,9 +315,20 @@ impl<'d> Group<'d> {
     }
 
     /// Returns the marker for commits of a topic's partitions.
-    pub(super) fn marker(&self, id: Uuid, slot: usize) -> Marker {
+    pub(super) fn marker(&self, settings: &Settings<'_>, id: Uuid, slot: usize) -> Marker {
         let Interest { count, begun, marked, .. } = self.interests[slot];
-        Marker { count, begun: if marked { begun } else { self.begun }, id }
+        let begun = if marked { begun } else { self.begun };
+        #[cfg(feature = "pattern")]
+        let met = self.meeting(settings);
+        #[cfg(not(feature = "pattern"))]
+        let _ = settings;
+        Marker {
+            count,
+            begun,
+            id,
+            #[cfg(feature = "pattern")]
+            met,
+        }
     }
 
     /// Handles a commit that could not be fetched.
@@ -320,6 +359,10 @@ impl<'d> Group<'d> {
             return self.not_committed(cx, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
         self.queries.failures = 0;
+        #[cfg(feature = "pattern")]
+        if scanned.is_some() && self.has_scanned_all() {
+            return;
+        }
         if let Some(slot) = scanned.filter(|slot| self.interests[*slot].scans) {
             self.interests[slot].scanned = self.queries.scans_to;
             if self.queries.scans_to >= cx.cluster.topics[slot].count {

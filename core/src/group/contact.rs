@@ -31,6 +31,8 @@ impl<'d> Group<'d> {
     /// Handles a topic whose markers are known: without one this is the group's first contact.
     pub(super) fn contacted(&mut self, slot: usize) {
         let begun = self.begun;
+        #[cfg(feature = "pattern")]
+        self.met_before(slot);
         let interest = &mut self.interests[slot];
         if interest.check == Check::Looking {
             interest.check = if interest.fresh { Check::Alone } else { Check::Late };

@@ -70,6 +70,12 @@ impl Growth {
         }
     }
 
+    /// Heartbeats are fast for a while: the coordinator assigns soon.
+    #[cfg(feature = "pattern")]
+    pub(super) fn hurry(&mut self, now: Tick) {
+        (self.hurries, self.until) = (true, now + HURRY);
+    }
+
     /// The coordinator has assigned again: the member has another epoch.
     pub(super) const fn over(&mut self) {
         (self.from, self.until) = (Tick::NEVER, Tick::ZERO);
@@ -81,6 +87,8 @@ impl<'d> Group<'d> {
     /// Handles news of a topic: more partitions, or that it is known at all.
     pub(crate) fn on_changed(&mut self, slot: usize) {
         if self.interests[slot].active {
+            #[cfg(feature = "pattern")]
+            self.pattern.stir();
             (self.growth.stirred, self.dirty) = (true, true);
         }
     }
@@ -92,7 +100,18 @@ impl<'d> Group<'d> {
         }
         let (active, wanted) = (true, self.interests[slot].wanted);
         let (known, marked, begun) = (true, true, self.begun);
-        self.interests[slot] = Interest { active, wanted, known, marked, begun, ..Interest::EMPTY };
+        #[cfg(feature = "pattern")]
+        let joins = self.interests[slot].joins;
+        self.interests[slot] = Interest {
+            active,
+            wanted,
+            known,
+            marked,
+            begun,
+            #[cfg(feature = "pattern")]
+            joins,
+            ..Interest::EMPTY
+        };
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);

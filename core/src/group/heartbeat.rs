@@ -122,7 +122,11 @@ impl<'d> Group<'d> {
             true => Some(0),
             false => lists.then_some(owning),
         };
-        net.write(draft, &mut |w, version| heartbeat::middle(w, version, None, assignor, count))?;
+        #[cfg(feature = "pattern")]
+        let regex = self.expression(settings).filter(|_| full);
+        #[cfg(not(feature = "pattern"))]
+        let regex = None;
+        net.write(draft, &mut |w, version| heartbeat::middle(w, version, regex, assignor, count))?;
         for slot in 0..self.interests.len() {
             let parts = match lists && self.interests[slot].active {
                 true => cluster
@@ -176,12 +180,18 @@ impl<'d> Group<'d> {
                         self.reconciles = true;
                     }
                     self.growth.stirred |= self.phase != Phase::Member;
+                    #[cfg(feature = "pattern")]
+                    if self.phase != Phase::Member {
+                        self.joined_by_pattern(cx.now);
+                    }
                     (self.epoch, self.phase) = (epoch, Phase::Member);
                 }
                 self.each(cx, &mut |group, _, part| group.shares[part].marked = false);
             }
             heartbeat::Item::Topic { id, partitions } if self.takes(memo) => {
                 let slot = cx.cluster.named_or_id(None, id);
+                #[cfg(feature = "pattern")]
+                self.meet(slot, id, memo.marked.unresolved);
                 self.mark(cx, &mut memo.marked, slot, partitions, make_room);
             }
             heartbeat::Item::AssignmentEnd => memo.assigned = true,
@@ -250,7 +260,11 @@ impl<'d> Group<'d> {
             return;
         }
         self.unresolved = memo.marked.unresolved;
-        if self.unresolved {
+        #[cfg(feature = "pattern")]
+        let found = self.search(cx);
+        #[cfg(not(feature = "pattern"))]
+        let found = false;
+        if self.unresolved && !found {
             self.resolve(cx);
         }
         self.adopt(cx);
@@ -276,6 +290,8 @@ impl<'d> Group<'d> {
             group.reassigned |= share.target != share.marked;
             share.target = share.marked;
         });
+        #[cfg(feature = "pattern")]
+        self.keep_assigned(cx);
         (self.work, self.news.rebalanced) = (true, true);
         self.reconciles = true;
     }

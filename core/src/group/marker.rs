@@ -1,11 +1,12 @@
 //! The marker in the metadata of each commit: what later members have to know to begin where
 //! nothing is skipped, whatever `auto.offset.reset` is. A text before that of the application:
-//! `kv1;n=COUNT;b=MS;t=ID;`.
+//! `kv1;n=COUNT;b=MS;t=ID;`, from members that subscribe by a regular expression with
+//! `p=HASH:MS;` behind it.
 
 use crate::wire::Uuid;
 
 /// Longest marker, in bytes.
-pub(super) const LONGEST: usize = 64;
+pub(super) const LONGEST: usize = if cfg!(feature = "pattern") { 104 } else { 64 };
 const HEAD: &[u8] = b"kv1;n=";
 /// Digits of a topic id in Kafka's text form (base64url without padding).
 const ID: usize = 22;
@@ -20,6 +21,10 @@ pub(super) struct Marker {
     pub(super) begun: i64,
     /// The topic's id then, zero where brokers have none.
     pub(super) id: Uuid,
+    /// A hash of the expression that the member subscribes by, 0 for none, and when the group first
+    /// did that, in the unit of `begun`.
+    #[cfg(feature = "pattern")]
+    pub(super) met: (u32, i64),
 }
 
 /// A text in the making; what does not fit is left out.
@@ -100,6 +105,14 @@ impl Marker {
         text.put(b";t=");
         text.id(&self.id);
         text.put(b";");
+        #[cfg(feature = "pattern")]
+        if self.met.0 > 0 {
+            text.put(b"p=");
+            text.number(u64::from(self.met.0));
+            text.put(b":");
+            text.number(self.met.1.max(0) as u64);
+            text.put(b";");
+        }
         text
     }
 
@@ -113,8 +126,23 @@ impl Marker {
         if rest.get(ID) != Some(&b';') {
             return None;
         }
-        Some(Self { count: u32::try_from(count).ok()?, begun: i64::try_from(begun).ok()?, id })
+        Some(Self {
+            count: u32::try_from(count).ok()?,
+            begun: i64::try_from(begun).ok()?,
+            id,
+            #[cfg(feature = "pattern")]
+            met: rest.get(ID + 1..).and_then(met).unwrap_or_default(),
+        })
     }
+}
+
+/// Reads what a marker says of an expression.
+#[cfg(feature = "pattern")]
+fn met(text: &[u8]) -> Option<(u32, i64)> {
+    let (hash, rest) = number(text.strip_prefix(b"p=")?)?;
+    let (ms, rest) = number(rest.strip_prefix(b":")?)?;
+    rest.strip_prefix(b";")?;
+    Some((u32::try_from(hash).ok()?, i64::try_from(ms).ok()?))
 }
 
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
@@ -138,7 +166,13 @@ mod tests {
             (12, 1_764_500_000_000, Uuid([7; 16])),
             (u32::MAX, i64::MAX, Uuid([255; 16])),
         ] {
-            let marker = Marker { count, begun, id };
+            let marker = Marker {
+                count,
+                begun,
+                id,
+                #[cfg(feature = "pattern")]
+                met: (count, begun),
+            };
             let text = marker.text();
             let text = str::from_utf8(text.bytes()).unwrap();
             assert_eq!(Marker::read(text), Some(marker), "{text}");

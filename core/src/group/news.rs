@@ -80,6 +80,10 @@ impl<'d> Group<'d> {
 
     pub(crate) fn has_news(&self) -> bool {
         let news = &self.news;
+        #[cfg(feature = "pattern")]
+        if self.pattern.has_news() {
+            return true;
+        }
         news.failed.is_some()
             || news.revokes
             || news.losses
@@ -120,6 +124,10 @@ impl<'d> Group<'d> {
             let at = Consumer::id(&cx.cluster, part);
             let partition = Consumer::topic_partition(&cx.cluster, part);
             return Some(Event::Revoking { at, partition });
+        }
+        #[cfg(feature = "pattern")]
+        if let Some(event) = self.poll_topics(cx) {
+            return Some(event);
         }
         if let Some((id, result)) = self.commits.take_news() {
             // The next set waits for that.

@@ -20,6 +20,8 @@ pub(crate) enum Memo {
     Beat(BeatMemo),
     Query(QueryMemo),
     Commit(CommitMemo),
+    #[cfg(feature = "pattern")]
+    Names,
     #[cfg(feature = "classic")]
     Join(JoinMemo),
     #[cfg(feature = "classic")]
@@ -46,6 +48,8 @@ impl<'d> Group<'d> {
         self.queries.retry_at.age(by);
         self.commits.age(by);
         self.growth.age(by);
+        #[cfg(feature = "pattern")]
+        self.pattern.age(by);
         self.news.age(by);
         #[cfg(feature = "classic")]
         self.classic.age(by);
@@ -61,6 +65,8 @@ impl<'d> Group<'d> {
             Kind::Coordinator => Memo::Coordinator,
             Kind::Commit => Memo::Commit(CommitMemo::default()),
             Kind::Committed => Memo::Query(QueryMemo::default()),
+            #[cfg(feature = "pattern")]
+            Kind::Names => Memo::Names,
             #[cfg(feature = "classic")]
             Kind::Join => Memo::Join(JoinMemo::default()),
             #[cfg(feature = "classic")]
@@ -92,6 +98,8 @@ impl<'d> Group<'d> {
             }
             Memo::Query(memo) => self.on_committed(cx, consumer, from, memo, got),
             Memo::Commit(memo) => self.on_commit(cx, from, memo, got),
+            #[cfg(feature = "pattern")]
+            Memo::Names => self.on_names(cx, from, got),
             #[cfg(feature = "classic")]
             Memo::Join(memo) => self.on_join(cx, from, memo, got),
             #[cfg(feature = "classic")]
@@ -116,6 +124,8 @@ impl<'d> Group<'d> {
             Memo::Beat(memo) => self.heartbeat_done(cx, memo),
             Memo::Query(memo) => self.committed_done(cx, serial, memo),
             Memo::Commit(memo) => self.commit_done(cx, serial, memo),
+            #[cfg(feature = "pattern")]
+            Memo::Names => self.names_done(cx, serial),
             #[cfg(feature = "classic")]
             Memo::Join(memo) => self.join_done(cx, serial, memo),
             #[cfg(feature = "classic")]
@@ -134,6 +144,8 @@ impl<'d> Group<'d> {
         match lost.requested.kind {
             Kind::Coordinator => self.coordinator_sought(cx),
             Kind::Commit => self.commit_lost(cx, serial, error),
+            #[cfg(feature = "pattern")]
+            Kind::Names => self.names_lost(cx, serial),
             Kind::Committed => {
                 if serial == self.serial {
                     self.queries.in_flight = false;

@@ -33,6 +33,36 @@ impl Consumer {
         Self::start(config, Wanted::Group(topics))
     }
 
+    /// [`Consumer::subscribe`] to all topics whose whole name matches a regular expression, now or
+    /// later, except Kafka's own (`__consumer_offsets`). Topics that are created later are read
+    /// from their first record, whatever [`Config::start`] is, and deleted ones go: events
+    /// `TopicJoined` and `TopicLeft`.
+    ///
+    /// Brokers of Kafka 4.0 and later find the topics of a member under KIP-848, new ones within
+    /// 10 s or so; else this client does, by a list of all topics every 5 s
+    /// ([`PatternTopics`](crate::PatternTopics)). An expression may use what Rust's `regex` and
+    /// RE2J have both. [`Limits::topics`](crate::Limits) has to be enough for all topics that
+    /// match or, where brokers find them, for those that this member gets partitions of.
+    ///
+    /// ```no_run
+    /// # use kavka_std::{Config, Consumer};
+    /// # fn main() -> Result<(), kavka_std::Error> {
+    /// let config = Config::new("localhost:9092").group("billing");
+    /// let consumer = Consumer::subscribe_pattern(config, "orders-.*")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Consumer::subscribe`], and for an expression that is none
+    /// ([`ErrorKind::Pattern`](crate::ErrorKind::Pattern)).
+    #[cfg(feature = "pattern")]
+    pub fn subscribe_pattern(mut config: Config, expression: &str) -> Result<Self, Error> {
+        let topics = crate::PatternTopics::new(expression, config.start)?;
+        expression.clone_into(&mut config.group_pattern);
+        Self::start(config, Wanted::Pattern(Box::new(topics)))
+    }
+
     /// Commits that the group continues after the records of this chunk. The chunk's partitions
     /// that are another member's meanwhile are left out.
     ///

@@ -25,6 +25,10 @@ impl Run<'_> {
             (polls.count, polls.since) = (count, Some(now));
             if polls.left && self.member.left {
                 (polls.left, self.member.left) = (false, false);
+                #[cfg(feature = "pattern")]
+                if let Some(topics) = &mut self.member.pattern {
+                    return Ok(topics.rejoin(now, driver)?);
+                }
                 return self.join(driver, now, self.wanted.clone());
             }
         }

@@ -36,8 +36,73 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Joins the group once the first list of topics is there.
+    #[cfg(feature = "pattern")]
+    pub(super) fn join_by_pattern(
+        &mut self,
+        driver: &mut Driver<'_>,
+        now: Instant,
+        topics: Box<crate::PatternTopics>,
+    ) -> Result<(), Error> {
+        driver.set_wall_clock(now, crate::worker::wall_clock());
+        if self.config.group.is_empty() {
+            let error = Error::from(kavka_core::Error::Caller(kavka_core::Misuse::NoGroup));
+            return Err(error.doing("join the group"));
+        }
+        self.member.pattern = Some(topics);
+        self.member.group = Some(self.config.group.as_str().into());
+        self.shared.group(self.config.auto_commit.is_some());
+        Ok(())
+    }
+
+    /// Looks for topics of a subscription by pattern when that is due.
+    #[cfg(feature = "pattern")]
+    pub(super) fn find_topics(&mut self, driver: &mut Driver<'_>) {
+        let now = driver.now();
+        let Some(topics) = self.member.pattern.as_mut().filter(|_| !self.member.left) else {
+            return;
+        };
+        if let Err(error) = topics.drive(now, driver) {
+            self.shared.push(Err(self.reading(error.into())));
+        }
+    }
+
+    /// Takes an event about topics of a subscription by pattern; `true`: it is no other's.
+    #[cfg(feature = "pattern")]
+    pub(super) fn topics_event(
+        &mut self,
+        now: Instant,
+        event: &CoreEvent<'_>,
+        commands: &mut Commands<'_>,
+    ) -> bool {
+        let Some(topics) = &mut self.member.pattern else { return false };
+        let name = |topic, commands: &Commands<'_>| commands.topic_name(topic).map(Arc::from);
+        let report = match *event {
+            CoreEvent::TopicJoined { topic } => {
+                name(topic, commands).map(|topic| Event::TopicJoined { topic })
+            }
+            CoreEvent::TopicLeft { topic } => {
+                name(topic, commands).map(|topic| Event::TopicLeft { topic })
+            }
+            _ => None,
+        };
+        let of_list = topics.handle_event(now, event, commands);
+        let reported = report.is_some();
+        self.shared.hub.report(|| report);
+        if of_list {
+            self.heard();
+        }
+        of_list || reported || matches!(event, CoreEvent::FindTopics)
+    }
+
     fn group_error(&self, error: GroupError) -> Error {
         let group = self.member.group.as_deref().unwrap_or_default();
+        #[cfg(feature = "pattern")]
+        if error == GroupError::Refused(kavka_core::wire::ErrorCode::INVALID_REGULAR_EXPRESSION) {
+            let pattern = &self.config.group_pattern;
+            let doing = format!("group {group}, topics that match {pattern}");
+            return Error::from(ErrorKind::Group(error)).doing(doing);
+        }
         Error::from(ErrorKind::Group(error)).doing(format!("group {group}"))
     }
 
@@ -116,6 +181,10 @@ impl Run<'_> {
         if self.member.group.is_none() || self.member.left {
             return done.set(Ok(()));
         }
+        if !self.has_subscribed() {
+            self.member.left = true;
+            return done.set(Ok(()));
+        }
         self.shared.confirm();
         self.mark(driver);
         let now = driver.now();
@@ -123,9 +192,18 @@ impl Run<'_> {
         self.member.leaving = Some(done);
     }
 
+    /// Whether the machine knows of the group: by pattern only after the first list of topics.
+    fn has_subscribed(&self) -> bool {
+        #[cfg(feature = "pattern")]
+        if let Some(topics) = &self.member.pattern {
+            return topics.is_subscribed();
+        }
+        true
+    }
+
     /// Leaves the group before the thread ends.
     pub(super) fn leave_at_last(&mut self, driver: &mut Driver<'_>) {
-        if self.member.group.is_none() || self.member.left {
+        if self.member.group.is_none() || self.member.left || !self.has_subscribed() {
             return;
         }
         self.mark(driver);
@@ -178,6 +256,11 @@ impl Run<'_> {
     /// Returns when something of the group is due besides what the machine knows.
     pub(super) fn group_due(&self) -> Option<Instant> {
         let revoked = self.member.revoking.iter().map(|one| one.until).min();
+        #[cfg(feature = "pattern")]
+        let revoked = {
+            let listed = self.member.pattern.as_ref().and_then(|topics| topics.due());
+            Instant::earliest(revoked, listed.filter(|_| !self.member.left))
+        };
         Instant::earliest(revoked, self.away_at())
     }
 

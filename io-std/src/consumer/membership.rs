@@ -19,6 +19,9 @@ pub(super) struct Member {
     pub(super) leaving: Option<Setter<()>>,
     pub(super) failed: Option<Error>,
     pub(super) left: bool,
+    /// Finds the topics of a subscription by pattern.
+    #[cfg(feature = "pattern")]
+    pub(super) pattern: Option<Box<crate::PatternTopics>>,
     pub(super) polls: Polls,
     /// Partitions that were taken away before the application was done with them.
     pub(super) losses: u64,

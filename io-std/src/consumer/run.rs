@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(feature = "pattern")]
+use kavka_core::wire::ErrorCode;
 use kavka_core::{
     Batch, Commands, Duration, Error as Core, Event as CoreEvent, Instant, Misuse, PartitionId,
     Start, TopicId,
@@ -28,6 +30,9 @@ pub(super) enum Wanted {
     From(Vec<Arc<str>>, StartOf),
     /// Topics of a group.
     Group(Vec<Arc<str>>),
+    /// The same by a regular expression.
+    #[cfg(feature = "pattern")]
+    Pattern(Box<crate::PatternTopics>),
 }
 
 impl Wanted {
@@ -35,6 +40,8 @@ impl Wanted {
     fn names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = match self {
             Self::Topics(topics) | Self::From(topics, _) | Self::Group(topics) => topics.clone(),
+            #[cfg(feature = "pattern")]
+            Self::Pattern(_) => Vec::new(),
             Self::Partitions(list) => list.iter().map(|(topic, ..)| topic.clone()).collect(),
         };
         names.dedup();
@@ -102,6 +109,8 @@ pub(super) fn run(
             run.respond(&mut driver, requested);
         }
         run.mark(&mut driver);
+        #[cfg(feature = "pattern")]
+        run.find_topics(&mut driver);
         if let Err(error) = run.check_polls(&mut driver) {
             shared.push(Err(error));
         }
@@ -202,6 +211,8 @@ impl Run<'_> {
                 }
             }
             Wanted::Group(topics) => self.join(driver, now, topics)?,
+            #[cfg(feature = "pattern")]
+            Wanted::Pattern(topics) => self.join_by_pattern(driver, now, topics)?,
             Wanted::Partitions(list) => {
                 for (topic, index, start) in list {
                     self.assign(driver, now, &topic, index, start)?;
@@ -383,6 +394,10 @@ impl Run<'_> {
         commands: &mut Commands<'_>,
         failure: Option<&Failure>,
     ) {
+        #[cfg(feature = "pattern")]
+        if self.topics_event(now, event, commands) {
+            return;
+        }
         match *event {
             CoreEvent::Assigned { at, partition } => {
                 let Some(topic) = commands.topic_name(partition.topic) else { return };
@@ -457,8 +472,29 @@ impl Run<'_> {
         }
     }
 
-    fn reading(&self, error: Error) -> Error {
+    /// Some broker has said something about topics.
+    #[cfg(feature = "pattern")]
+    pub(super) fn heard(&mut self) {
+        self.unheard = None;
+    }
+
+    pub(super) fn reading(&self, error: Error) -> Error {
+        #[cfg(feature = "pattern")]
+        if self.member.pattern.is_some() {
+            return error.doing(format!("read topics that match {}", self.config.group_pattern));
+        }
         error.doing(format!("read {}", self.wanted.join(", ")))
+    }
+
+    /// Whether a topic that is gone is nothing to report: it leaves the subscription.
+    fn may_go(&self, error: Core) -> bool {
+        #[cfg(feature = "pattern")]
+        if self.member.pattern.is_some() {
+            return error == Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        #[cfg(not(feature = "pattern"))]
+        let _ = error;
+        false
     }
 
     /// Reports, once, that every address leads to another cluster: nothing will be read until one
@@ -587,6 +623,9 @@ impl Run<'_> {
             }
             CoreEvent::TopicFailed { topic, error } => {
                 self.unheard = None;
+                if self.may_go(error) {
+                    return;
+                }
                 let entry = self.topics.entry(topic);
                 entry.or_insert(Topic { since: now, error, reported: false }).error = error;
             }

@@ -21,6 +21,7 @@ mod json;
 mod live;
 mod login;
 mod partitions;
+mod pattern;
 mod produce;
 mod real;
 mod signals;

@@ -7,6 +7,7 @@ mod coordinator;
 mod heartbeat;
 mod member;
 mod offsets;
+mod pattern;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::deed::What;
 use classic::Classic;
 use member::Member;
 use offsets::Committed;
+use pattern::Found;
 
 /// A partition of a topic, by the topic's id.
 type Place = (Uuid, i32);
@@ -35,18 +37,22 @@ pub struct Groups {
     /// The first round of a classic group waits so long for members
     /// (`group.initial.rebalance.delay.ms`).
     pub join_delay: Duration,
+    /// Topics of regular expressions are looked for no more often than this
+    /// (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`).
+    pub find_pause: Duration,
     /// Commits of a group without members are forgotten after this (`offsets.retention.minutes`).
     pub retention: Duration,
 }
 
 impl Default for Groups {
-    /// As Apache Kafka: 45 s, 5 s, 3 s, and a week; 50 ms for loading.
+    /// As Apache Kafka: 45 s, 5 s, 3 s, 10 s, and a week; 50 ms for loading.
     fn default() -> Self {
         Self {
             session: Duration::from_secs(45),
             interval: Duration::from_secs(5),
             loading: Duration::from_millis(50),
             join_delay: Duration::from_secs(3),
+            find_pause: Duration::from_secs(10),
             retention: Duration::from_secs(7 * 86_400),
         }
     }
@@ -60,6 +66,8 @@ pub(super) struct Group {
     /// What each member is to have once all have given up what they are to give up.
     target: BTreeMap<StrBytes, BTreeSet<Place>>,
     target_epoch: i32,
+    /// The topics of each expression that members subscribe by.
+    patterns: BTreeMap<StrBytes, Found>,
     /// Who has a partition, or has not acknowledged its revocation.
     owners: BTreeMap<Place, StrBytes>,
     /// Partitions of the subscribed topics when the epoch was raised last.

@@ -115,7 +115,7 @@ impl Reported {
             Event::OffsetsSent => Event::OffsetsSent,
             Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
             Event::Unresponsive { broker, silent } => Event::Unresponsive { broker, silent },
-            ref other => panic!("an event that scripts do not know yet: {other:?}"),
+            ref other => of_topics(other),
         })
     }
 
@@ -194,5 +194,15 @@ impl Script {
     #[must_use]
     pub const fn code(code: i16) -> Error {
         Error::Broker(ErrorCode(code))
+    }
+}
+
+/// An event about topics of a pattern.
+fn of_topics(event: &Event<'_>) -> Event<'static> {
+    match *event {
+        Event::FindTopics => Event::FindTopics,
+        Event::TopicJoined { topic } => Event::TopicJoined { topic },
+        Event::TopicLeft { topic } => Event::TopicLeft { topic },
+        ref other => panic!("an event that scripts do not know yet: {other:?}"),
     }
 }

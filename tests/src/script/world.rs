@@ -395,10 +395,17 @@ impl World {
             Some(requested) => requested
                 .iter()
                 .map(|requested| {
-                    let name = requested.name.clone().unwrap_or_default();
-                    let known = self.topics.iter().find(|topic| topic.name == name.as_str());
+                    let (name, id) = (requested.name.clone(), requested.topic_id);
+                    let known = self.topics.iter().find(|topic| match &name {
+                        Some(name) => topic.name == name.as_str(),
+                        None => topic.id == id,
+                    });
                     known.map(topic_metadata).unwrap_or_else(|| {
-                        MetadataResponseTopic::default().with_error_code(3).with_name(Some(name))
+                        let code = if name.is_some() { 3 } else { 100 };
+                        MetadataResponseTopic::default()
+                            .with_error_code(code)
+                            .with_name(name)
+                            .with_topic_id(id)
                     })
                 })
                 .collect(),

@@ -7,7 +7,7 @@ mod plan;
 
 use core::time::Duration;
 
-use kavka_core::{GroupProtocol, Limits};
+use kavka_core::{GroupProtocol, Limits, Start};
 
 use super::fault::Fault;
 use super::rng::Rng;
@@ -19,6 +19,10 @@ pub use plan::{Act, Plan};
 
 /// The group of all members.
 const GROUP: &str = "g";
+/// What members subscribe by who do so by pattern: the first one reads everything.
+const EXPRESSIONS: [&str; 3] = ["topic-.*", "topic-.*", "topic-[02468]+"];
+/// Topics at a time, at most.
+const TOPICS: usize = 6;
 /// Between two looks at what the members hold.
 const SLICE: Duration = Duration::from_millis(20);
 /// Everything is read, and every partition is some member's, this long after the last trouble.
@@ -90,7 +94,10 @@ impl<'a> Run<'a> {
             // The names are new: that cannot fail.
             let _ = world.cluster.create_topic(&plan::topic(topic), *partitions);
         }
-        let limits = Limits::small();
+        let mut limits = Limits::small();
+        if plan.by_pattern {
+            limits.topics = 64;
+        }
         let role = Role::writer(plan.topics.len(), Rng(plan.seed ^ 1));
         let writer = world.join(role, &limits, |_| ());
         let rng = Rng(plan.seed ^ 2);
@@ -120,12 +127,23 @@ impl<'a> Run<'a> {
         let role = Role::member(plan, self.rng.fork());
         let mut limits = Limits::small();
         limits.partitions = 64;
+        let expression = match (plan.by_pattern, self.members.is_empty()) {
+            (false, _) => "",
+            (true, true) => EXPRESSIONS[0],
+            // What one expression was promised binds no member that has another.
+            (true, false) if plan.start == Start::Latest => EXPRESSIONS[0],
+            (true, false) => self.rng.pick(&EXPRESSIONS),
+        };
+        if plan.by_pattern {
+            (limits.topics, limits.partitions) = (64, 320);
+        }
         let assignors = match plan.classic[..] {
             [] => None,
             _ => Some(self.rng.pick(&plan.classic)),
         };
         let config = |config: &mut kavka_core::Config<'_>| {
             config.group = GROUP;
+            config.group_pattern = expression;
             if let Some(assignors) = assignors {
                 config.group_protocol = GroupProtocol::Classic;
                 config.group_assignors = assignors;
@@ -136,7 +154,9 @@ impl<'a> Run<'a> {
             config.rebalance_timeout = plan.rebalance;
         };
         let member = self.world.join(role, &limits, config);
-        self.world.command(member, |now, commands, role| role.subscribe(now, commands, plan));
+        self.world.command(member, |now, commands, role| {
+            role.subscribe(now, commands, (plan, expression));
+        });
         self.members.push(member);
     }
 
@@ -194,7 +214,33 @@ impl<'a> Run<'a> {
             }
             Act::Kill => self.kill(),
             Act::Fault => self.fault(),
+            Act::Create => self.create(),
+            Act::Delete => self.delete(),
         }
+    }
+
+    fn create(&mut self) {
+        if self.oracle.topics.len() >= TOPICS {
+            return;
+        }
+        let topic = self.oracle.add_topic();
+        let count = 1 + self.rng.below(4) as u32;
+        // The name is new: that cannot fail.
+        let _ = self.world.cluster.create_topic(&plan::topic(topic), count);
+        self.world.command(self.writer, |_, commands, role| role.begin_topic(topic, commands));
+    }
+
+    fn delete(&mut self) {
+        // With the last commits all that members know of the group would be gone.
+        let topics: Vec<_> =
+            self.oracle.topics.iter().copied().filter(|topic| *topic > 0).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let topic = self.rng.pick(&topics);
+        self.oracle.topics.remove(&topic);
+        let _ = self.world.cluster.delete_topic(&plan::topic(topic)); // it is there
+        self.world.command(self.writer, |_, commands, role| role.end_topic(topic, commands));
     }
 
     fn rng_pick_known(&mut self) -> Option<(String, i32)> {
@@ -205,11 +251,15 @@ impl<'a> Run<'a> {
 
     /// A member that may end: never the last one.
     fn draw_member(&mut self) -> Option<usize> {
-        (self.members.len() > 1).then(|| self.rng.pick(&self.members))
+        // Under patterns the first one is the only one that is sure to read everything.
+        let first = usize::from(self.plan.by_pattern);
+        let others = self.members.get(first..).unwrap_or_default().to_vec();
+        (self.members.len() > 1).then(|| self.rng.pick(&others))
     }
 
     fn grow(&mut self) {
-        let topic = plan::topic(self.rng.below(self.plan.topics.len() as u64) as usize);
+        let topics: Vec<_> = self.oracle.topics.iter().copied().collect();
+        let topic = plan::topic(topics[self.rng.below(topics.len() as u64) as usize]);
         let count = self.world.cluster.partitions(&topic) + 1 + self.rng.below(3) as u32;
         if count <= 16 {
             let _ = self.world.cluster.grow(&topic, count); // it is more than before

@@ -10,6 +10,7 @@ mod growth;
 mod java;
 mod member;
 mod members;
+mod pattern;
 
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use kafka_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest,
+    ApiKey, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest,
     OffsetCommitRequest, OffsetFetchRequest,
 };
 use kavka_core::{Commands, Duration, Event, Limits, PartitionId, Start, TopicId};
@@ -89,6 +89,32 @@ fn serve(s: &mut Script, rng: &mut Rng) {
     }
 }
 
+/// What an application does about a subscription by pattern.
+fn resolve(s: &mut Script, rng: &mut Rng) {
+    let now = s.now();
+    match rng.u8(0..8) {
+        0 => {
+            let _ = s.client.subscribe_pattern(now, Start::Latest);
+        }
+        1 => {
+            let t = s.topic("t");
+            let _ = s.client.resolve_pattern(now, &[t]);
+        }
+        2 => {
+            let _ = s.client.resolve_pattern(now, &[]);
+        }
+        3 => {
+            let t = s.topic("t");
+            s.client.read_from_first(t);
+        }
+        4 => {
+            let t = s.topic("t");
+            s.client.unwatch(t);
+        }
+        _ => {}
+    }
+}
+
 fn command(s: &mut Script, t: TopicId, at: &[PartitionId], rng: &mut Rng) {
     let now = s.now();
     let one = (!at.is_empty()).then(|| at[rng.usize(0..at.len())]);
@@ -125,11 +151,24 @@ fn command(s: &mut Script, t: TopicId, at: &[PartitionId], rng: &mut Rng) {
 
 #[test]
 fn nothing_that_a_coordinator_says_or_an_application_does_breaks_a_member() {
+    run(false);
+}
+
+#[test]
+fn nothing_breaks_a_member_that_subscribes_by_pattern() {
+    run(true);
+}
+
+fn run(by_pattern: bool) {
     let (mut joined, mut assigned) = (0, 0);
     for seed in 1..=SEEDS {
         let mut rng = Rng::with_seed(seed);
-        let world = world(4);
+        let mut world = world(4);
+        if by_pattern && rng.u8(0..3) == 0 {
+            world = world.at_most(ApiKey::ConsumerGroupHeartbeat, 0);
+        }
         let mut config = config(&world);
+        config.group_pattern = if by_pattern { "t" } else { "" };
         config.auto_commit = rng.bool().then(|| Duration::from_millis(500));
         config.group_skips = rng.u8(0..4) == 0;
         let mut limits = Limits::small();
@@ -147,12 +186,21 @@ fn nothing_that_a_coordinator_says_or_an_application_does_breaks_a_member() {
                 commands.keep(*at);
             }
         }));
-        let (now, t) = (s.now(), s.topic("t"));
-        s.client.subscribe(now, &[t], Start::Latest).expect("subscribed");
+        let now = s.now();
+        if by_pattern {
+            s.client.subscribe_pattern(now, Start::Latest).expect("subscribed");
+        } else {
+            let t = s.topic("t");
+            s.client.subscribe(now, &[t], Start::Latest).expect("subscribed");
+        }
         let mut at = Vec::new();
         for _ in 0..STEPS {
             serve(&mut s, &mut rng);
-            if rng.u8(0..3) == 0 {
+            let commands = rng.u8(0..3) == 0;
+            if by_pattern && commands {
+                resolve(&mut s, &mut rng);
+            } else if commands {
+                let t = s.topic("t");
                 command(&mut s, t, &at, &mut rng);
             }
             s.run(Duration::from_millis(rng.u64(1..400)));

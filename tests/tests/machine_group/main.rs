@@ -6,5 +6,6 @@ mod commits;
 mod coordinator;
 mod growth;
 mod hostile;
+mod pattern;
 mod starts;
 mod steps;

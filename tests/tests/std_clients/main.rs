@@ -15,6 +15,7 @@ mod driver;
 mod group;
 mod metrics;
 mod old;
+mod pattern;
 mod peers;
 mod producer;
 mod reasons;

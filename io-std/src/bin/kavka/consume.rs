@@ -43,8 +43,9 @@ const LEAST: usize = 4;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// Topics to read
-    #[arg(required = true, value_parser = topic_name)]
+    /// Topics to read; with --group one that begins with ^ is a regular expression instead, which
+    /// has to match whole names: '^orders-.*'
+    #[arg(required = true, value_parser = topic_or_pattern)]
     topics: Vec<String>,
     /// Partition to read; all without it
     #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
@@ -124,9 +125,21 @@ impl Options {
     }
 }
 
+fn topic_or_pattern(text: &str) -> Result<String, String> {
+    match text.starts_with('^') {
+        true => Ok(text.to_owned()),
+        false => topic_name(text),
+    }
+}
+
 pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failure> {
     let mut seen = HashSet::new();
     options.topics.retain(|topic| seen.insert(topic.clone()));
+    let patterns = options.topics.iter().filter(|topic| topic.starts_with('^')).count();
+    if patterns > 0 && (options.group.is_none() || options.topics.len() > 1) {
+        let text = "a regular expression needs --group, and is the only topic: join several by |";
+        return Err(Failure::Usage(text.into()));
+    }
     let print = Print::new(settings, &options)?;
     if options.count == Some(0) {
         return Ok(());

@@ -233,6 +233,8 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Lost { topic, partition } => {
             format!("{}: lost to another member of the group", at(topic, partition))
         }
+        Event::TopicJoined { topic } => format!("{topic}: part of the subscription"),
+        Event::TopicLeft { topic } => format!("{topic}: no longer part of the subscription"),
         Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
         Event::GroupTrouble { error }
         | Event::TransactionTrouble { error }

@@ -25,7 +25,7 @@ impl Group {
             open.retain(|(place, name)| {
                 let known = before.is_some_and(|before| before.contains(place));
                 let room = mine.len() < least || mine.len() == least && extra > 0;
-                let stays = known && member.names.contains(name) && room;
+                let stays = known && self.subscribes(member, name) && room;
                 if stays {
                     extra -= usize::from(mine.len() == least);
                     mine.insert(*place);
@@ -35,7 +35,7 @@ impl Group {
         }
         // The rest goes to whoever has least.
         for (place, name) in open {
-            let takers = self.members.iter().filter(|(_, member)| member.names.contains(&name));
+            let takers = self.members.iter().filter(|(_, member)| self.subscribes(member, &name));
             let fewest = takers.min_by_key(|(id, _)| target.get(*id).map_or(0, BTreeSet::len));
             if let Some((id, _)) = fewest {
                 target.entry(id.clone()).or_default().insert(place);

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::member::Member;
-use super::{Group, Place};
+use super::{Group, Place, pattern};
 use crate::code;
 use crate::image::TopicRef;
 use crate::model::{Cluster, Ctx, Event, Reply};
@@ -81,6 +81,12 @@ impl Cluster {
                     group.epoch += 1;
                 }
             }
+            if let Some(expression) = &request.subscribed_topic_regex
+                && member.expression != *expression
+            {
+                member.expression = expression.clone();
+                group.epoch += 1;
+            }
         }
         self.recount(ctx, name);
         let session = self.behaviour().session;
@@ -93,7 +99,8 @@ impl Cluster {
         let Some(member) = group.members.get_mut(&id) else { return Err(code::UNKNOWN_MEMBER_ID) };
         member.session_until = now + session;
         let full = request.rebalance_timeout_ms >= 0
-            && request.subscribed_topic_names.is_some()
+            && (request.subscribed_topic_names.is_some()
+                || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
         let is_news = epoch == 0 || full || before.as_ref() != Some(&member.assigned);
         let assignment = is_news.then(|| assignment(&member.assigned));
@@ -108,9 +115,11 @@ impl Cluster {
     /// Raises a group's epoch where its topics are not as they were, as far as the coordinator
     /// knows.
     fn recount(&mut self, ctx: &Ctx, name: &StrBytes) {
-        let view = self.view(ctx.broker).clone();
+        let (view, now) = (self.view(ctx.broker).clone(), self.now);
+        let pause = self.behaviour().find_pause;
         let Some(group) = self.groups.get_mut(name) else { return };
-        let names = group.members.values().flat_map(|member| member.names.iter().cloned());
+        group.find_topics(&view, now, pause);
+        let names = group.members.values().flat_map(|member| group.names_of(member));
         let counts: BTreeMap<StrBytes, (Uuid, usize)> = names
             .filter_map(|name| {
                 let topic = view.topic(&TopicRef::Name(name.clone()))?;
@@ -144,7 +153,9 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), i16> {
     let empty = |text: &Option<StrBytes>| text.as_ref().is_some_and(|text| text.is_empty());
     let joins = request.member_epoch == 0;
     let owns = request.topic_partitions.as_ref();
-    let subscribes = request.subscribed_topic_names.as_ref().is_some_and(|list| !list.is_empty());
+    let expression = request.subscribed_topic_regex.as_ref().filter(|text| !text.is_empty());
+    let named = request.subscribed_topic_names.as_ref().is_some_and(|list| !list.is_empty());
+    let subscribes = named || expression.is_some();
     let wrong = request.member_id.is_empty()
         || empty(&request.instance_id)
         || empty(&request.rack_id)
@@ -155,6 +166,9 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), i16> {
         || joins && !subscribes;
     if wrong {
         return Err(code::INVALID_REQUEST);
+    }
+    if expression.is_some_and(|text| pattern::whole(text).is_none()) {
+        return Err(code::INVALID_REGULAR_EXPRESSION);
     }
     match request.server_assignor.as_deref() {
         None | Some("uniform" | "range") => Ok(()),

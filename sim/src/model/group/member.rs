@@ -22,6 +22,8 @@ pub(super) enum State {
 pub(super) struct Member {
     pub(super) instance: Option<StrBytes>,
     pub(super) names: BTreeSet<StrBytes>,
+    /// The expression that it subscribes by; empty for none.
+    pub(super) expression: StrBytes,
     pub(super) rebalance_timeout: Duration,
     pub(super) epoch: i32,
     pub(super) previous: i32,

@@ -2,12 +2,15 @@
 //! a deleted topic are gone.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -151,7 +154,13 @@ impl Cluster {
         let allowed = self.coordinates(ctx, &group);
         body.error_code = allowed.err().unwrap_or(code::NONE);
         self.expire_offsets(&group);
-        for topic in request.topics.iter().flatten() {
+        let all = request.topics.is_none().then(|| self.all_committed(&group));
+        let all = all.unwrap_or_default().into_iter().map(|(name, partition_indexes)| {
+            OffsetFetchRequestTopic::default()
+                .with_name(name)
+                .with_partition_indexes(partition_indexes)
+        });
+        for topic in request.topics.iter().flatten().cloned().chain(all) {
             let mut reported = OffsetFetchResponseTopic::default().with_name(topic.name.clone());
             for index in &topic.partition_indexes {
                 let place = (&group, &topic.name, *index);
@@ -188,7 +197,13 @@ impl Cluster {
             return reported.with_error_code(code);
         }
         self.expire_offsets(&group);
-        for topic in wanted.topics.iter().flatten() {
+        let all = wanted.topics.is_none().then(|| self.all_committed(&group));
+        let all = all.unwrap_or_default().into_iter().map(|(name, partition_indexes)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(name)
+                .with_partition_indexes(partition_indexes)
+        });
+        for topic in wanted.topics.iter().flatten().cloned().chain(all) {
             let mut of = OffsetFetchResponseTopics::default().with_name(topic.name.clone());
             for index in &topic.partition_indexes {
                 let place = (&group, &topic.name, *index);
@@ -207,6 +222,18 @@ impl Cluster {
         }
         reported.error_code = ctx.reported(code::NONE);
         reported
+    }
+
+    /// Returns the partitions with commits of each topic that there is.
+    fn all_committed(&self, group: &StrBytes) -> BTreeMap<TopicName, Vec<i32>> {
+        let mut all: BTreeMap<TopicName, Vec<i32>> = BTreeMap::new();
+        let group = self.groups.get(group);
+        for (id, index) in group.into_iter().flat_map(|group| group.offsets.keys()) {
+            if let Some(topic) = self.topics.get(id) {
+                all.entry(TopicName(topic.name.clone())).or_default().push(*index);
+            }
+        }
+        all
     }
 
     fn may_fetch(&self, wanted: &OffsetFetchRequestGroup) -> Result<(), i16> {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         if options.seconds.is_some_and(|most| started.elapsed().as_secs() >= most) {
             break;
         }
-        if options.groups {
+        if options.groups || options.patterns {
             total.group(seed, &options);
             if total.failed.len() >= options.failures {
                 break;
@@ -86,21 +86,24 @@ impl Total {
 
     /// Runs a consumer group.
     fn group(&mut self, seed: u64, options: &Options) {
-        let plan = groups::Plan::draw(seed);
+        let (plan, option) = match options.patterns {
+            true => (groups::Plan::draw_patterns(seed), "--patterns "),
+            false => (groups::Plan::draw(seed), "--groups "),
+        };
         if !options.quiet {
             println!("{plan}");
         }
         self.runs += 1;
         let outcome = catch_unwind(AssertUnwindSafe(|| groups::run(&plan, options.trace)));
         let Ok(outcome) = outcome else {
-            return self.fail(seed, &plan.to_string(), "--groups ", &["a panic".to_owned()]);
+            return self.fail(seed, &plan.to_string(), option, &["a panic".to_owned()]);
         };
         let groups::Outcome { findings, written, again, virtual_time, hash } = outcome;
         self.client_seconds += virtual_time.as_secs_f64();
         self.written += written;
         self.read += (written + again) as u64;
         if !findings.is_empty() {
-            self.fail(seed, &plan.to_string(), "--groups ", &findings);
+            self.fail(seed, &plan.to_string(), option, &findings);
         } else if !options.quiet {
             println!(
                 "seed {seed}: good; {written} read, {again} of them again, in {virtual_time:.1?}, \

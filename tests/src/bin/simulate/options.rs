@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Run consumer groups instead
     #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without"])]
     pub(crate) groups: bool,
+    /// Run consumer groups instead whose members subscribe by regular expressions
+    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without", "groups"])]
+    pub(crate) patterns: bool,
     /// Print only failures and the sum
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -7,6 +7,8 @@ use kavka_core::{
     Batch, Commands, Event, Instant, PartitionId, ProduceError, Record, TopicId, TopicPartition,
 };
 
+use kavka_std::PatternTopics;
+
 use super::plan::{self, Plan};
 use crate::sim::rng::Rng;
 use crate::sim::world::App;
@@ -23,6 +25,7 @@ pub(super) enum Role {
 pub(super) struct Writer {
     names: usize,
     topics: Vec<TopicId>,
+    numbers: Vec<usize>,
     rng: Rng,
     next: Option<Instant>,
     count: u64,
@@ -40,6 +43,7 @@ pub(super) struct Held {
 
 pub(super) struct Member {
     topics: Vec<TopicId>,
+    pattern: Option<Box<PatternTopics>>,
     pub(super) held: BTreeMap<PartitionId, Held>,
     keeps: Duration,
     commits: bool,
@@ -53,12 +57,14 @@ pub(super) struct Member {
 
 impl Role {
     pub(super) fn writer(names: usize, rng: Rng) -> Self {
-        Self::Writer(Writer { names, topics: Vec::new(), rng, next: None, count: 0 })
+        let (topics, numbers) = (Vec::new(), Vec::new());
+        Self::Writer(Writer { names, topics, numbers, rng, next: None, count: 0 })
     }
 
     pub(super) fn member(plan: &Plan, rng: Rng) -> Self {
         Self::Member(Member {
             topics: Vec::new(),
+            pattern: None,
             held: BTreeMap::new(),
             keeps: plan.keeps,
             commits: plan.auto_commit.is_none(),
@@ -81,9 +87,15 @@ impl Role {
         &mut self,
         now: Instant,
         commands: &mut Commands<'static>,
-        plan: &Plan,
+        (plan, expression): (&Plan, &str),
     ) {
         let Self::Member(member) = self else { return };
+        if !expression.is_empty() {
+            return match PatternTopics::new(expression, plan.start) {
+                Ok(topics) => member.pattern = Some(Box::new(topics)),
+                Err(error) => member.findings.push(format!("no pattern: {error}")),
+            };
+        }
         let names = (0..plan.topics.len()).map(plan::topic);
         member.topics = names.filter_map(|name| commands.topic(&name).ok()).collect();
         if let Err(error) = commands.subscribe(now, &member.topics, plan.start) {
@@ -97,6 +109,7 @@ impl Role {
                 member.commit_last(now, at, commands);
             }
             member.held.clear();
+            member.pattern = None;
             commands.unsubscribe(now, Duration::from_secs(5));
         }
     }
@@ -105,7 +118,28 @@ impl Role {
         if let Self::Writer(writer) = self {
             let names = (0..writer.names).map(plan::topic);
             writer.topics = names.filter_map(|name| commands.topic(&name).ok()).collect();
+            writer.numbers = (0..writer.names).collect();
             writer.next = Some(now);
+        }
+    }
+
+    /// Writes to one more topic.
+    pub(super) fn begin_topic(&mut self, topic: usize, commands: &mut Commands<'static>) {
+        if let Self::Writer(writer) = self
+            && let Ok(id) = commands.topic(&plan::topic(topic))
+        {
+            writer.topics.push(id);
+            writer.numbers.push(topic);
+        }
+    }
+
+    /// Writes to one topic less.
+    pub(super) fn end_topic(&mut self, topic: usize, commands: &mut Commands<'static>) {
+        if let Self::Writer(writer) = self
+            && let Some(at) = writer.numbers.iter().position(|other| *other == topic)
+        {
+            commands.unwatch(writer.topics.remove(at));
+            writer.numbers.remove(at);
         }
     }
 
@@ -153,8 +187,9 @@ impl Member {
         }
     }
 
-    fn begin(&mut self, at: PartitionId, partition: TopicPartition) {
-        let Some(topic) = self.topics.iter().position(|id| *id == partition.topic) else { return };
+    fn begin(&mut self, at: PartitionId, partition: TopicPartition, commands: &Commands<'static>) {
+        let name = commands.topic_name(partition.topic).unwrap_or_default();
+        let Some(topic) = plan::number(name) else { return };
         let held = Held { topic, partition: partition.partition, next: None, until: None };
         if self.held.insert(at, held).is_some() {
             self.findings.push(format!("{at:?} is assigned twice"));
@@ -170,9 +205,12 @@ impl App for Role {
         {
             id.clone_into(&mut member.id);
         }
+        if let Some(topics) = &mut member.pattern {
+            topics.handle_event(now, &event, commands);
+        }
         match event {
             Event::Records(batch) => member.take(now, &batch, commands),
-            Event::Assigned { at, partition } => member.begin(at, partition),
+            Event::Assigned { at, partition } => member.begin(at, partition, commands),
             Event::Revoking { at, .. } => {
                 let pause = member.rng.time(Duration::ZERO, member.keeps);
                 let micros = u64::try_from(pause.as_micros()).unwrap_or(0);
@@ -198,6 +236,11 @@ impl App for Role {
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
         match self {
             Self::Member(member) => {
+                if let Some(Err(error)) =
+                    member.pattern.as_mut().map(|topics| topics.drive(now, commands))
+                {
+                    member.findings.push(format!("topics are not subscribed: {error}"));
+                }
                 let due = |held: &Held| held.until.is_some_and(|until| until <= now);
                 let over: Vec<_> =
                     member.held.iter().filter(|(_, held)| due(held)).map(|(at, _)| *at).collect();
@@ -227,7 +270,10 @@ impl App for Role {
 
     fn wake_at(&self) -> Option<Instant> {
         match self {
-            Self::Member(member) => member.held.values().filter_map(|held| held.until).min(),
+            Self::Member(member) => {
+                let listed = member.pattern.as_ref().and_then(|topics| topics.due());
+                member.held.values().filter_map(|held| held.until).chain(listed).min()
+            }
             Self::Writer(writer) => writer.next,
         }
     }

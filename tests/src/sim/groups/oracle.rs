@@ -12,7 +12,9 @@ use crate::sim::world::World;
 pub(super) struct Oracle {
     pub(super) findings: Vec<String>,
     pub(super) acts: u64,
-    topics: usize,
+    /// Numbers of the topics that there are, and the next one.
+    pub(super) topics: BTreeSet<usize>,
+    next: usize,
     /// Who may read what is between the members, and whether they always agree on that.
     classic: bool,
     agrees: bool,
@@ -29,7 +31,8 @@ impl Oracle {
         Self {
             findings: Vec::new(),
             acts: 0,
-            topics: plan.topics.len(),
+            topics: (0..plan.topics.len()).collect(),
+            next: plan.topics.len(),
             classic: !plan.classic.is_empty(),
             agrees: !plan.mixes(),
             started: false,
@@ -46,7 +49,15 @@ impl Oracle {
     /// Whether each topic has a commit: from then on nothing that is written is skipped.
     pub(super) fn is_contacted(&self) -> bool {
         let has = |topic| self.committed.keys().any(|(name, _)| *name == plan::topic(topic));
-        (0..self.topics).all(has)
+        self.topics.iter().copied().all(has)
+    }
+
+    /// Returns the number of another topic.
+    pub(super) fn add_topic(&mut self) -> usize {
+        let topic = self.next;
+        self.next += 1;
+        self.topics.insert(topic);
+        topic
     }
 
     /// The writer begins.
@@ -69,7 +80,7 @@ impl Oracle {
             if !runs || !known.contains(&app.id) {
                 continue;
             }
-            for held in app.held.values() {
+            for held in app.held.values().filter(|held| self.topics.contains(&held.topic)) {
                 let place = (plan::topic(held.topic), i32::try_from(held.partition).unwrap_or(-1));
                 if self.classic {
                     let other = holders.insert(place.clone(), app.id.clone());
@@ -106,7 +117,7 @@ impl Oracle {
     /// The places that have to be read.
     fn places(&self, world: &World<Role>) -> BTreeSet<(usize, u32, i64)> {
         let mut all = BTreeSet::new();
-        for topic in (0..self.topics).filter(|_| self.started) {
+        for topic in self.topics.iter().copied().filter(|_| self.started) {
             let name = plan::topic(topic);
             for partition in 0..world.cluster.partitions(&name) {
                 let end = world.cluster.high_watermark(&name, partition);
@@ -150,7 +161,7 @@ impl Oracle {
                 held.insert((at.topic, at.partition));
             }
         }
-        for topic in 0..self.topics {
+        for topic in self.topics.iter().copied() {
             for partition in 0..world.cluster.partitions(&plan::topic(topic)) {
                 if !held.contains(&(topic, partition)) {
                     open.push(format!("nobody holds topic {topic}, partition {partition}"));

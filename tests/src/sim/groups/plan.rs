@@ -30,6 +30,10 @@ pub enum Act {
     Kill,
     /// Requests or responses are lost, refused or late.
     Fault,
+    /// A topic is created that matches.
+    Create,
+    /// One of those is deleted.
+    Delete,
 }
 
 /// A run.
@@ -47,6 +51,8 @@ pub struct Plan {
     pub(super) interval: Duration,
     pub(super) rebalance: Duration,
     pub(super) start: Start,
+    /// Members subscribe by regular expressions.
+    pub(super) by_pattern: bool,
     /// Lists of assignors, one of which each member has; none of them: KIP-848.
     pub(super) classic: Vec<&'static str>,
     /// `None`: the application commits each record that it has read.
@@ -72,6 +78,11 @@ fn draw_classic(rng: &mut Rng) -> Vec<&'static str> {
 /// The name of a topic.
 pub(super) fn topic(index: usize) -> String {
     format!("topic-{index}")
+}
+
+/// The number of a topic.
+pub(super) fn number(name: &str) -> Option<usize> {
+    name.strip_prefix("topic-")?.parse().ok()
 }
 
 impl Plan {
@@ -110,6 +121,7 @@ impl Plan {
             interval,
             rebalance,
             start,
+            by_pattern: false,
             classic,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
             keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
@@ -118,6 +130,15 @@ impl Plan {
             trouble: Duration::from_secs(5 + rng.below(25)),
             net: Net { fastest, slowest, ..Net::default() },
         }
+    }
+
+    /// Draws one whose members subscribe by regular expressions, and whose topics come and go.
+    #[must_use]
+    pub fn draw_patterns(seed: u64) -> Self {
+        let mut plan = Self::draw(seed);
+        plan.by_pattern = true;
+        plan.acts.extend([Act::Create, Act::Create, Act::Delete]);
+        plan
     }
 
     /// Whether nobody dies and nothing is lost: then nothing is read twice.
@@ -145,6 +166,9 @@ impl fmt::Display for Plan {
         )?;
         let Self { session, interval, rebalance, start, auto_commit, keeps, .. } = self;
         write!(f, ", session {session:?}, heartbeats {interval:?}, rebalance {rebalance:?}")?;
+        if self.by_pattern {
+            f.write_str(", by patterns")?;
+        }
         if !self.classic.is_empty() {
             write!(f, ", classic {:?}", self.classic)?;
         }

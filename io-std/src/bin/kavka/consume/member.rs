@@ -60,7 +60,10 @@ pub(super) fn run(
         config = config.group_assignors(names);
     }
     let names: Vec<_> = options.topics.iter().map(String::as_str).collect();
-    let consumer = Consumer::subscribe(config, &names)?;
+    let consumer = match names[..] {
+        [pattern] if pattern.starts_with('^') => Consumer::subscribe_pattern(config, pattern)?,
+        _ => Consumer::subscribe(config, &names)?,
+    };
     let mut member = Member {
         group: group.to_owned(),
         events: consumer.events(),
@@ -162,6 +165,7 @@ impl Member {
     /// Reports what happens to the assignment, one line for each kind.
     fn events(&mut self) -> Result<(), Failure> {
         let (mut assigned, mut revoked, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
         let mut stable = None;
         while let Some(event) = self.events.try_next() {
             let net = || Some(self.consumer.metrics().wait_timeout(TICK).ok()?.ok()?.net);
@@ -176,12 +180,21 @@ impl Member {
                     revoked.push(format!("{topic} {partition}"))
                 }
                 Event::Lost { topic, partition } => lost.push(format!("{topic} {partition}")),
+                Event::TopicJoined { topic } => joined.push(topic.to_string()),
+                Event::TopicLeft { topic } => left.push(topic.to_string()),
                 Event::Rebalanced { partitions } => stable = Some(partitions),
                 other => self.notices.show(&other),
             }
         }
         let group = &self.group;
-        for (what, mut list) in [("assigned", assigned), ("revoked", revoked), ("lost", lost)] {
+        let lists = [
+            ("topic joined:", joined),
+            ("assigned", assigned),
+            ("revoked", revoked),
+            ("lost", lost),
+            ("topic left:", left),
+        ];
+        for (what, mut list) in lists {
             if !list.is_empty() {
                 list.sort();
                 lines::say(&format!("group {group}: {what} {}", list.join(", ")));
