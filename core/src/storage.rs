@@ -8,6 +8,8 @@ use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
 #[cfg(feature = "read-committed")]
 use crate::consumer::{Aborted, AbortedMem};
+#[cfg(feature = "ordered-growth")]
+use crate::consumer::Bar;
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 #[cfg(feature = "group")]
@@ -189,11 +191,24 @@ impl Limits {
             + self.requests * size_of::<Request>()
             // Aborted transactions around what each connection receives.
             + self.aborted_bytes()
+            // What partitions that were added wait for.
+            + self.bar_bytes()
             // What the member of a group keeps of topics and partitions, and as a leader of the
             // members.
             + self.member_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "ordered-growth")]
+    const fn bar_bytes(&self) -> usize {
+        self.partitions * size_of::<Bar>()
+    }
+
+    #[cfg(not(feature = "ordered-growth"))]
+    #[expect(clippy::unused_self, reason = "as of builds that order growth")]
+    const fn bar_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "read-committed")]
@@ -266,6 +281,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
+    #[cfg(feature = "ordered-growth")]
+    bars: [Bar; PARTITIONS],
     #[cfg(feature = "read-committed")]
     aborted: [[Aborted; ABORTED]; CONNS],
     #[cfg(feature = "group")]
@@ -302,6 +319,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
+        #[cfg(feature = "ordered-growth")]
+        bars: [Bar::EMPTY; PARTITIONS],
         #[cfg(feature = "read-committed")]
         aborted: [[Aborted::EMPTY; ABORTED]; CONNS],
         #[cfg(feature = "group")]
@@ -391,6 +410,8 @@ impl<
             by_forget: Knots::new(Mem::Lent(by_forget)),
             by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+            #[cfg(feature = "ordered-growth")]
+            bars: Mem::Lent(&mut tables.bars),
             #[cfg(feature = "read-committed")]
             aborted: AbortedMem::new(Mem::Lent(tables.aborted.as_flattened_mut()), ABORTED),
         };
@@ -624,6 +645,8 @@ impl<'d> Storage<'d> {
                 by_forget: knots(limits.partitions),
                 by_news: knots(limits.partitions),
                 by_due: knots(limits.brokers),
+                #[cfg(feature = "ordered-growth")]
+                bars: owned(limits.partitions, || Bar::EMPTY),
                 #[cfg(feature = "read-committed")]
                 aborted: AbortedMem::new(
                     owned(limits.conns * limits.aborted, || Aborted::EMPTY),

@@ -3,6 +3,7 @@
 pub mod committed;
 pub mod groups;
 pub mod keys;
+pub mod ordered;
 pub mod swarm;
 
 pub use kavka_sim::*;

@@ -69,6 +69,11 @@ pub(crate) struct Settings<'d> {
     pub(crate) auto_create: bool,
     #[cfg(feature = "key-order")]
     pub(crate) drain_timeout: Span,
+    /// Zero for no order.
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) growth_limit: Span,
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) growth_settle: Span,
     #[cfg(feature = "read-committed")]
     pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
@@ -157,6 +162,10 @@ impl<'d> Settings<'d> {
             auto_create: config.auto_create,
             #[cfg(feature = "key-order")]
             drain_timeout: Span::of(config.drain_timeout),
+            #[cfg(feature = "ordered-growth")]
+            growth_limit: config.ordered_growth.map_or(Span::ZERO, |order| Span::of(order.limit)),
+            #[cfg(feature = "ordered-growth")]
+            growth_settle: config.ordered_growth.map_or(Span::ZERO, |order| Span::of(order.settle)),
             #[cfg(feature = "read-committed")]
             isolation: config.isolation,
             report_positions: config.report_positions,
@@ -306,6 +315,12 @@ impl<'d> Settings<'d> {
     #[cfg(feature = "group")]
     pub(crate) fn commits_by_itself(&self) -> bool {
         self.auto_commit != Span::ZERO
+    }
+
+    /// Whether partitions that were added are held.
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) fn orders_growth(&self) -> bool {
+        self.growth_limit != Span::ZERO
     }
 
     /// Returns the end of what is read of a partition.

@@ -80,6 +80,9 @@ impl Reported {
             Event::TopicFailed { topic, error } => Event::TopicFailed { topic, error },
             Event::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic },
             Event::Room => Event::Room,
+            Event::GrowthRead { topic, from, partitions, waited, ordered } => {
+                Event::GrowthRead { topic, from, partitions, waited, ordered }
+            }
             Event::Drained { topic, partitions, held, settled } => {
                 Event::Drained { topic, partitions, held, settled }
             }
