@@ -156,13 +156,13 @@ pub enum Event<'a> {
     GrowthRead {
         /// The topic.
         topic: TopicId,
-        /// Partitions that it had before.
+        /// The first of them.
         from: u32,
         /// How many were held by this client.
         partitions: u32,
         /// For how long.
         waited: core::time::Duration,
-        /// Whether those before them have been read, in a group committed, up to their end as of
+        /// Whether those that keys come from have been read, in a group committed, up to their end as of
         /// [`OrderedGrowth::settle`](crate::OrderedGrowth) after the growth was noticed: if all
         /// producers had drained by then, each key is read in order. `false`: the time was over,
         /// or there is no memory for the partitions of other members.

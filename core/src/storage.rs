@@ -6,10 +6,10 @@ use core::mem::size_of;
 use crate::admin::Request;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
-#[cfg(feature = "read-committed")]
-use crate::consumer::{Aborted, AbortedMem};
 #[cfg(feature = "ordered-growth")]
 use crate::consumer::Bar;
+#[cfg(feature = "read-committed")]
+use crate::consumer::{Aborted, AbortedMem};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 #[cfg(feature = "group")]

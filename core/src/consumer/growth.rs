@@ -1,7 +1,11 @@
 //! The order of keys at a reader while a topic grows (feature `ordered-growth`). Partitions that
-//! were added are held until those before them have been read up to their end as of a moment when
-//! all producers had noticed the growth: KIP-253's idea. Of a group's partitions that other members
-//! read, what is committed tells.
+//! were added are held until those that their keys come from have been read up to their end as of a
+//! moment when all producers had noticed the growth: KIP-253's idea. Of a group's partitions that
+//! other members read, what is committed tells.
+//!
+//! Where counts are multiples of each other, a key that moved to partition `p` was in partitions
+//! below that have the same remainder by the count before. There may have been counts in between
+//! that this client never saw, so all of them are waited for, and one may be held itself.
 
 use super::offsets::OffsetsMemo;
 use super::{Activity, Consumer};
@@ -31,9 +35,12 @@ const HURRY: Span = Span::from_secs(10);
 /// What is kept of a partition in use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
-    /// It is held until the partitions below this are read; 0: it is not held.
-    after: u32,
-    /// It has been read up to its end.
+    /// It is held until the partitions below it with the same remainder by this have been read; 0:
+    /// it is not held.
+    base: u32,
+    /// The lowest of them that may not have been read.
+    source: u32,
+    /// It has been read up to its end itself.
     reached: bool,
     /// Correlation id of the request for its end; 0 for none.
     asked: i32,
@@ -42,11 +49,11 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) const EMPTY: Self = Self { after: 0, reached: false, asked: 0, end: 0 };
+    pub(crate) const EMPTY: Self = Self { base: 0, source: 0, reached: false, asked: 0, end: 0 };
 
-    /// Returns the bar of a partition that the held ones wait for from now on.
+    /// Returns what stays when a wait is over.
     const fn anew(self) -> Self {
-        Self { after: self.after, ..Self::EMPTY }
+        Self { base: self.base, ..Self::EMPTY }
     }
 }
 
@@ -59,8 +66,11 @@ pub(super) struct Growth {
     count: u32,
     /// Partitions that are held.
     held: u32,
-    /// The partitions below this are being waited for; 0: none is.
-    before: u32,
+    /// The wait is for partitions that are held below this, the count when it began; 0: there is
+    /// none.
+    top: u32,
+    /// What is kept of the partitions below this is that of this wait.
+    covered: u32,
     /// A group shares them.
     shared: bool,
     /// When the last growth was seen, when the wait began, when the ends are requested, and when
@@ -84,11 +94,11 @@ struct News {
     /// 0: there is none.
     count: u32,
     waited: Span,
-    ordered: bool,
+    late: bool,
 }
 
 impl News {
-    const NONE: Self = Self { from: 0, count: 0, waited: Span::ZERO, ordered: false };
+    const NONE: Self = Self { from: 0, count: 0, waited: Span::ZERO, late: false };
 }
 
 /// What is kept of all topics together.
@@ -122,7 +132,8 @@ impl Growth {
         steps: [0; STEPS],
         count: 0,
         held: 0,
-        before: 0,
+        top: 0,
+        covered: 0,
         shared: false,
         seen: Tick::ZERO,
         since: Tick::ZERO,
@@ -156,17 +167,24 @@ impl Growth {
     }
 
     /// Returns the count before the growth that a partition came by, of a topic that had `first`
-    /// partitions at first; 0: it was there from the beginning.
-    fn before(&self, index: u32, first: u32) -> u32 {
-        if index < first {
+    /// partitions at first, or an earlier one; 0: it was there from the beginning.
+    fn base(&self, index: u32, first: u32) -> u32 {
+        if index < first || first == 0 {
             return 0;
         }
-        let steps = self.steps.iter().copied().filter(|step| *step <= index);
-        steps.fold(first, u32::max)
+        let steps = self.steps.iter().copied().filter(|step| *step > 0 && *step <= index);
+        let base = steps.max().unwrap_or(first);
+        // Else a key may come from anywhere.
+        if self.count.is_multiple_of(base) { base } else { 1 }
+    }
+
+    /// Whether a wait is over, and not only some of what it is for is read.
+    const fn has_news(&self) -> bool {
+        self.top == 0 && self.news.count > 0
     }
 
     const fn waits(&self) -> bool {
-        self.held > 0 || self.before > 0
+        self.held > 0 || self.top > 0
     }
 }
 
@@ -188,22 +206,24 @@ impl<'d> Consumer<'d> {
 
     /// Whether a partition is held.
     pub(super) fn is_behind_growth(&self, part: usize) -> bool {
-        self.bars[part].after > 0
+        self.bars[part].base > 0
     }
 
     /// Holds a partition that was added and of which nothing was read yet. The topic had `first`
     /// partitions at first; `shared`: a group reads it.
     pub(crate) fn hold_added(&mut self, cx: &Cx<'d>, part: usize, first: u32, shared: bool) {
         let entry = &cx.cluster.table[part];
-        let growth = &mut self.follows[usize::from(entry.topic)].growth;
-        let after = growth.before(entry.index, first);
+        let slot = usize::from(entry.topic);
+        let growth = &self.follows[slot].growth;
+        let base = growth.base(entry.index, first);
         let read = self.position(part).is_none_or(|position| position > 0);
-        if !cx.settings.orders_growth() || after == 0 || read || self.bars[part].after > 0 {
+        if !cx.settings.orders_growth() || base == 0 || read || self.bars[part].base > 0 {
             return;
         }
         if guard!("added partitions wait for those before", true) {
-            let growth = &mut self.follows[usize::from(entry.topic)].growth;
-            self.bars[part].after = after;
+            let bar = &mut self.bars[part];
+            (bar.base, bar.source) = (base, entry.index % base);
+            let growth = &mut self.follows[slot].growth;
             growth.held += 1;
             growth.shared = shared;
             (self.waits.any, self.dirty) = (true, true);
@@ -214,14 +234,14 @@ impl<'d> Consumer<'d> {
     /// Forgets that a partition was held: it is not assigned any more.
     pub(super) fn unhold(&mut self, cluster: &Cluster<'d>, part: usize) {
         let growth = &mut self.follows[usize::from(cluster.table[part].topic)].growth;
-        growth.held -= u32::from(core::mem::take(&mut self.bars[part].after) > 0);
+        growth.held -= u32::from(core::mem::take(&mut self.bars[part].base) > 0);
     }
 
     /// Forgets what was waited for: the topic is another one, or goes.
     pub(super) fn forget_growth(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         let growth = self.follows[slot].growth;
         if growth.waits() {
-            self.end_wait(cluster, slot, u32::MAX);
+            self.end_wait(cluster, slot, true);
         }
         self.follows[slot].growth = Growth { count: growth.count, ..Growth::NONE };
     }
@@ -243,26 +263,20 @@ impl<'d> Consumer<'d> {
     }
 
     fn drive_wait(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
-        let growth = &self.follows[slot].growth;
-        if growth.held == 0 {
-            // Those that waited are not assigned any more.
-            self.end_wait(&mut cx.cluster, slot, 0);
-            return Tick::NEVER;
-        }
-        if growth.before == 0 && !self.begin_wait(cx, slot) {
-            self.finish_wait(cx, slot, false);
-            return cx.now;
+        if self.follows[slot].growth.top == 0 {
+            self.begin_wait(cx, slot);
         }
         let Growth { asks_at, until, .. } = self.follows[slot].growth;
-        if guard!("added partitions are held for a time at most", until <= cx.now) {
+        let late = guard!("added partitions are held for a time at most", until <= cx.now);
+        if late || !self.cover(cx, slot) {
             self.finish_wait(cx, slot, false);
             return cx.now;
         }
         if guard!("ends are requested when producers have noticed", asks_at > cx.now) {
             return asks_at.min(until);
         }
-        let (waits, unknown) = self.look_at_bars(&cx.cluster, slot);
-        if !waits {
+        let unknown = self.look_at_bars(&cx.cluster, slot);
+        if !self.release_read(&cx.cluster, slot) {
             self.finish_wait(cx, slot, true);
             return cx.now;
         }
@@ -270,41 +284,47 @@ impl<'d> Consumer<'d> {
         asks.min(until)
     }
 
-    /// Begins to wait for the partitions below the lowest that any held one needs. False: there is
-    /// no memory for those that others read.
-    fn begin_wait(&mut self, cx: &mut Cx<'d>, slot: usize) -> bool {
-        let held = cx.cluster.table.of_topic(slot).map(|part| self.bars[part].after);
-        let before = held.filter(|after| *after > 0).min().unwrap_or_default();
+    /// Begins to wait for those that the held ones need.
+    fn begin_wait(&mut self, cx: &Cx<'d>, slot: usize) {
         let growth = &mut self.follows[slot].growth;
-        (growth.before, growth.since) = (before, cx.now);
+        (growth.top, growth.covered, growth.since) = (growth.count, 0, cx.now);
         // What was not seen to grow may have grown just now.
-        let seen = if growth.seen == Tick::ZERO { cx.now } else { growth.seen };
-        growth.asks_at = (seen + cx.settings.growth_settle).max(cx.now);
+        growth.seen = if growth.seen == Tick::ZERO { cx.now } else { growth.seen };
+        growth.asks_at = (growth.seen + cx.settings.growth_settle).max(cx.now);
         growth.until = cx.now + cx.settings.growth_limit;
         #[cfg(feature = "group")]
         {
             (growth.cursor, growth.looks_at) = (0, Tick::ZERO);
         }
-        let shared = growth.shared;
-        for index in 0..before {
+    }
+
+    /// Makes sure that there are entries for all partitions that the held ones may need. False:
+    /// there is no memory for those that others read.
+    fn cover(&mut self, cx: &mut Cx<'d>, slot: usize) -> bool {
+        let Growth { top, covered, shared, .. } = self.follows[slot].growth;
+        let held = cx.cluster.table.of_topic(slot).filter(|part| self.bars[*part].base > 0);
+        let needed = held.map(|part| cx.cluster.table[part].index).filter(|index| *index < top);
+        let needed = needed.max().unwrap_or_default();
+        for index in covered..needed {
             let known = cx.cluster.table.find(slot, index);
             if !shared && !known.is_some_and(|part| self.reads[part].state != Activity::Off) {
                 continue;
             }
-            let Some(part) = cx.cluster.table.take(slot, index, GROWTH) else { return false };
-            self.bars[part] = self.bars[part].anew();
+            if cx.cluster.table.take(slot, index, GROWTH).is_none() {
+                return false;
+            }
         }
+        self.follows[slot].growth.covered = covered.max(needed);
         true
     }
 
-    /// Notes which partitions are read up to their end. Returns whether some are not, and whether
-    /// some end is unknown and not requested.
-    fn look_at_bars(&mut self, cluster: &Cluster<'d>, slot: usize) -> (bool, bool) {
-        let Growth { before, shared, .. } = self.follows[slot].growth;
-        let (mut waits, mut unknown) = (false, false);
+    /// Notes which partitions are read up to their end. Returns whether some end is unknown and not
+    /// requested.
+    fn look_at_bars(&mut self, cluster: &Cluster<'d>, slot: usize) -> bool {
+        let shared = self.follows[slot].growth.shared;
+        let mut unknown = false;
         for part in cluster.table.of_topic(slot) {
-            let entry = &cluster.table[part];
-            if !entry.used_by(GROWTH) || entry.index >= before {
+            if !cluster.table[part].used_by(GROWTH) {
                 continue;
             }
             let assigned = self.reads[part].state != Activity::Off;
@@ -320,10 +340,51 @@ impl<'d> Consumer<'d> {
                     false => !shared || end == 1,
                 },
             };
-            waits |= !bar.reached;
             unknown |= !bar.reached && bar.end == 0 && bar.asked == 0;
         }
-        (waits, unknown)
+        unknown
+    }
+
+    /// Has those read whose sources have been. Returns whether others are held.
+    fn release_read(&mut self, cluster: &Cluster<'d>, slot: usize) -> bool {
+        let top = self.follows[slot].growth.top;
+        let mut waits = false;
+        for part in cluster.table.of_topic(slot) {
+            let (index, base) = (cluster.table[part].index, self.bars[part].base);
+            if base == 0 || index >= top {
+                continue;
+            }
+            let mut source = self.bars[part].source;
+            while source < index && self.is_read_up(cluster, slot, source) {
+                source = source.saturating_add(base);
+            }
+            self.bars[part].source = source;
+            if source < index {
+                waits = true;
+            } else {
+                self.let_read(cluster, part);
+            }
+        }
+        waits
+    }
+
+    fn is_read_up(&self, cluster: &Cluster<'d>, slot: usize, index: u32) -> bool {
+        let part = cluster.table.find(slot, index);
+        let part = part.filter(|part| cluster.table[*part].used_by(GROWTH));
+        part.is_none_or(|part| self.bars[part].reached)
+    }
+
+    /// Holds a partition no longer.
+    fn let_read(&mut self, cluster: &Cluster<'d>, part: usize) {
+        let entry = &cluster.table[part];
+        let growth = &mut self.follows[usize::from(entry.topic)].growth;
+        growth.held -= 1;
+        let news = &mut growth.news;
+        news.from = if news.count == 0 { entry.index } else { news.from.min(entry.index) };
+        news.count += 1;
+        self.bars[part].base = 0;
+        (self.waits.any, self.dirty) = (true, true);
+        self.relink(cluster, part);
     }
 
     /// Requests ends that are unknown, from one broker after the other.
@@ -443,7 +504,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn ends_done(&mut self, cx: &Cx<'d>, correlation: i32) {
         for slot in 0..self.follows.len() {
             let Self { follows, bars, .. } = self;
-            if follows[slot].growth.before == 0 {
+            if follows[slot].growth.top == 0 {
                 continue;
             }
             for part in cx.cluster.table.of_topic(slot) {
@@ -456,41 +517,34 @@ impl<'d> Consumer<'d> {
         (self.waits.any, self.dirty) = (true, true);
     }
 
-    /// Ends a wait: those that were held for it are read. `ordered`: the ones before have been.
+    /// Ends a wait; `ordered`: all that was held for it is read in its order.
     fn finish_wait(&mut self, cx: &mut Cx<'d>, slot: usize, ordered: bool) {
-        let growth = self.follows[slot].growth;
-        let released = self.end_wait(&mut cx.cluster, slot, growth.before);
-        let news = &mut self.follows[slot].growth.news;
-        let first = news.count == 0;
-        news.from = if first { growth.before } else { news.from.min(growth.before) };
-        news.count += released;
-        news.waited = growth.since.until(cx.now).max(news.waited);
-        news.ordered = ordered && (first || news.ordered);
+        self.end_wait(&mut cx.cluster, slot, !ordered);
+        let Growth { since, news, .. } = &mut self.follows[slot].growth;
+        news.waited = since.until(cx.now).max(news.waited);
+        news.late |= !ordered;
         self.waits.news |= news.count > 0;
     }
 
-    /// Releases partitions that are held for those below `before`, or for fewer. Returns how many.
-    fn end_wait(&mut self, cluster: &mut Cluster<'d>, slot: usize, before: u32) -> u32 {
-        let mut released = 0;
+    /// Forgets what a wait was for; `reads`: what is still held is read.
+    fn end_wait(&mut self, cluster: &mut Cluster<'d>, slot: usize, reads: bool) {
+        let top = self.follows[slot].growth.top;
         let mut link = cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cluster.table.next_of(part);
-            let bar = &mut self.bars[part];
-            let free = bar.after > 0 && bar.after <= before;
-            *bar = if free { Bar::EMPTY } else { bar.anew() };
-            if free {
-                released += 1;
-                self.relink(cluster, part);
+            let index = cluster.table[part].index;
+            if reads && self.bars[part].base > 0 && index < top {
+                self.let_read(cluster, part);
             }
+            let bar = &mut self.bars[part];
+            *bar = bar.anew();
+            bar.source = index.checked_rem(bar.base).unwrap_or_default();
             if cluster.table[part].used_by(GROWTH) {
                 cluster.table.release(part, GROWTH);
             }
         }
-        let growth = &mut self.follows[slot].growth;
-        growth.held -= released;
-        growth.before = 0;
+        self.follows[slot].growth.top = 0;
         (self.waits.any, self.dirty) = (true, true);
-        released
     }
 
     /// Returns the event of a wait that is over.
@@ -498,11 +552,11 @@ impl<'d> Consumer<'d> {
         if !core::mem::take(&mut self.waits.news) {
             return None;
         }
-        let slot = (0..self.follows.len()).find(|slot| self.follows[*slot].growth.news.count > 0)?;
+        let slot = (0..self.follows.len()).find(|slot| self.follows[*slot].growth.has_news())?;
         self.waits.news = true;
         let news = core::mem::replace(&mut self.follows[slot].growth.news, News::NONE);
-        let News { from, count, waited, ordered } = news;
-        let (topic, waited) = (cluster.topic_id(slot), waited.duration());
+        let News { from, count, waited, late } = news;
+        let (topic, waited, ordered) = (cluster.topic_id(slot), waited.duration(), !late);
         Some(Event::GrowthRead { topic, from, partitions: count, waited, ordered })
     }
 }
@@ -522,9 +576,9 @@ impl<'d> Consumer<'d> {
     ) -> (Option<(usize, core::ops::Range<u32>)>, Tick) {
         let mut next = Tick::NEVER;
         for slot in 0..self.follows.len() {
-            let Growth { before, shared, asks_at, looks_at, cursor, .. } =
+            let Growth { top, covered, shared, asks_at, looks_at, cursor, .. } =
                 self.follows[slot].growth;
-            if before == 0 || !shared || asks_at > cx.now {
+            if top == 0 || !shared || asks_at > cx.now {
                 continue;
             }
             let others = |part: &usize| {
@@ -542,7 +596,7 @@ impl<'d> Consumer<'d> {
                 continue;
             };
             if looks_at <= cx.now {
-                return (Some((slot, first..before.min(first.saturating_add(PAGE)))), cx.now);
+                return (Some((slot, first..covered.min(first.saturating_add(PAGE)))), cx.now);
             }
             next = next.min(looks_at);
         }
@@ -553,7 +607,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn commits_requested(&mut self, now: Tick, slot: usize, upto: u32) {
         let growth = &mut self.follows[slot].growth;
         growth.cursor = upto;
-        if upto >= growth.before {
+        if upto >= growth.covered {
             (growth.cursor, growth.looks_at) = (0, now + LOOKS);
         }
     }

@@ -323,7 +323,11 @@ impl<'d> Group<'d> {
     fn scan(&mut self, cx: &Cx<'d>, slot: usize) {
         let interest = &mut self.interests[slot];
         // Those of the first start do not need it: all of the log is read.
-        let needless = matches!(self.start, Start::Earliest) || !cx.settings.exact_start;
+        let needless = matches!(self.start, Start::Earliest);
+        // Which partitions were added is to be known all the same.
+        #[cfg(feature = "ordered-growth")]
+        let needless = needless && !cx.settings.orders_growth();
+        let needless = needless || !cx.settings.exact_start;
         if interest.known || interest.scans {
             return;
         }

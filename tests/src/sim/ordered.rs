@@ -286,8 +286,7 @@ impl Run {
             5 => self.world.disconnect(broker),
             _ => {
                 let late = Fault::Delay(self.rng.millis(1, 1500));
-                let api =
-                    self.rng.pick(&[ApiKey::Fetch, ApiKey::ListOffsets, ApiKey::OffsetFetch]);
+                let api = self.rng.pick(&[ApiKey::Fetch, ApiKey::ListOffsets, ApiKey::OffsetFetch]);
                 let fault = self.rng.pick(&[late, Fault::DropResponse]);
                 cluster.inject(broker, api, fault, 1);
             }
