@@ -605,6 +605,15 @@ impl Storage<'_> {
     }
 }
 
+#[cfg(all(feature = "alloc", feature = "read-committed"))]
+impl Limits {
+    /// Allocates the memory of aborted transactions.
+    fn aborted_mem(&self) -> AbortedMem<'static> {
+        let all = owned(self.conns * self.aborted, || Aborted::EMPTY);
+        AbortedMem::new(all, self.aborted)
+    }
+}
+
 #[cfg(all(feature = "alloc", feature = "classic"))]
 impl Limits {
     /// Allocates the memory of a leader.
@@ -648,10 +657,7 @@ impl<'d> Storage<'d> {
                 #[cfg(feature = "ordered-growth")]
                 bars: owned(limits.partitions, || Bar::EMPTY),
                 #[cfg(feature = "read-committed")]
-                aborted: AbortedMem::new(
-                    owned(limits.conns * limits.aborted, || Aborted::EMPTY),
-                    limits.aborted,
-                ),
+                aborted: limits.aborted_mem(),
             },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),

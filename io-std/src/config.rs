@@ -356,7 +356,8 @@ impl Config {
     /// Over how many partitions an earlier process spread the keys of a topic: with
     /// [`KeyOrder::Drain`] a growth that came in between counts, and keys that move wait for `wait`
     /// from when the topic is first used, for what that process sent and is still on its way (zero
-    /// if it was flushed); `Pin(0)` pins this number. See [`Event::Drained`](crate::Event::Drained).
+    /// if it was flushed); `Pin(0)` pins this number.
+    /// [`Event::Drained`](crate::Event::Drained) reports the end.
     #[must_use]
     pub fn topic_key_count(
         mut self,

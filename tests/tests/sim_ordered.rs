@@ -18,8 +18,8 @@ fn all(readers: Readers, ordered: bool) -> Outcome {
     }
     let Outcome { read, growths, released, late, reordered } = &all;
     println!(
-        "{readers:?}, ordered {ordered}: {read} records, {growths} growths, {released} waits, {late} \
-         late, {} reordered",
+        "{readers:?}, ordered {ordered}: {read} records, {growths} growths, {released} waits, \
+         {late} late, {} reordered",
         reordered.len()
     );
     all

@@ -98,8 +98,8 @@ impl Commands<'_> {
 
     /// Sets over how many partitions the keys of a topic were spread by an earlier process, so that
     /// [`KeyOrder::Drain`] sees growth that came in between, and `Pin(0)` pins that number. To be
-    /// called before the first key is produced; [`Client::restore`](crate::Client::restore) does the
-    /// same from a snapshot, with no `wait`.
+    /// called before the first key is produced; [`Client::restore`](crate::Client::restore) does
+    /// the same from a snapshot, with no `wait`.
     ///
     /// What the earlier process sent cannot be waited for, it is nobody's here: for `wait`, at most
     /// [`Config::drain_timeout`](crate::Config::drain_timeout), keys that move are refused with

@@ -167,8 +167,8 @@ pub enum KeyOrder {
 
 /// Keeps the order of each key for readers while a topic grows, of producers that drain
 /// ([`KeyOrder::Drain`](crate::KeyOrder::Drain)): partitions that are added are held until those
-/// before them have been read, in a group committed, up to their end as of `settle` after the growth
-/// was noticed. [`Event::GrowthRead`](crate::Event::GrowthRead) reports that.
+/// that their keys come from have been read, in a group committed, up to their end as of `settle`
+/// after the growth was noticed. [`Event::GrowthRead`](crate::Event::GrowthRead) reports that.
 ///
 /// It is a promise only where every producer sends nothing under the old count any more by then,
 /// and where the topic grows by whole multiples: else keys move between partitions that existed

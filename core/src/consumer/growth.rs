@@ -198,7 +198,7 @@ impl<'d> Consumer<'d> {
         let grown = self.follows[slot].growth.note(cx.now, topic.count);
         #[cfg(feature = "group")]
         if grown {
-            self.waits.hurries_until = cx.now + cx.settings.growth_settle + HURRY;
+            self.waits.hurries_until = cx.now + cx.settings.growth.settle + HURRY;
         }
         #[cfg(not(feature = "group"))]
         let _ = grown;
@@ -290,8 +290,8 @@ impl<'d> Consumer<'d> {
         (growth.top, growth.covered, growth.since) = (growth.count, 0, cx.now);
         // What was not seen to grow may have grown just now.
         growth.seen = if growth.seen == Tick::ZERO { cx.now } else { growth.seen };
-        growth.asks_at = (growth.seen + cx.settings.growth_settle).max(cx.now);
-        growth.until = cx.now + cx.settings.growth_limit;
+        growth.asks_at = (growth.seen + cx.settings.growth.settle).max(cx.now);
+        growth.until = cx.now + cx.settings.growth.limit;
         #[cfg(feature = "group")]
         {
             (growth.cursor, growth.looks_at) = (0, Tick::ZERO);

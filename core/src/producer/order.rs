@@ -84,8 +84,8 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Sets over how many partitions an earlier process spread the keys of a topic, and how long what
-    /// it sent may still be on its way. Without effect once a key was produced.
+    /// Sets over how many partitions an earlier process spread the keys of a topic, and how long
+    /// what it sent may still be on its way. Without effect once a key was produced.
     pub(crate) fn set_key_count(&mut self, now: Tick, slot: usize, count: u32, wait: Span) {
         let mapping = &mut self.spreads[slot].mapping;
         if guard!("the count of an earlier process is used", mapping.count == 0) {
