@@ -591,7 +591,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 20] {
+    fn samples() -> [Event; 21] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;

@@ -13,6 +13,7 @@ use crate::api::Kind;
 use crate::cluster::{Cluster, Cx, GROWTH, Wish};
 use crate::connection::{Peer, Role};
 use crate::event::Event;
+#[cfg(feature = "group")]
 use crate::memory::Link;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;

@@ -97,8 +97,8 @@ impl Figures {
         let longer = |(held, slowest, _): &&(Duration, Duration, bool)| *held > *slowest + jitter;
         println!(
             "drains: {} ({unsettled} unsettled), growth noticed → keys move: p50 {:.1} ms, p99 \
-             {:.1} ms, max {:.1} ms; slowest acknowledgement under way {:.1} ms; {} held longer than that of \
-             their own",
+             {:.1} ms, max {:.1} ms; slowest acknowledgement under way {:.1} ms; {} held longer \
+             than their own",
             held.len(),
             ms(quantile(&held, 0.5)),
             ms(quantile(&held, 0.99)),
