@@ -163,9 +163,9 @@ pub enum Event<'a> {
         /// For how long.
         waited: core::time::Duration,
         /// Whether those that keys come from have been read, in a group committed, up to their end
-        /// as of [`OrderedGrowth::settle`](crate::OrderedGrowth) after the growth was noticed: if all
-        /// producers had drained by then, each key is read in order. `false`: the time was over,
-        /// or there is no memory for the partitions of other members.
+        /// as of [`OrderedGrowth::settle`](crate::OrderedGrowth) after the growth was noticed: if
+        /// all producers had drained by then, each key is read in order. `false`: the time was
+        /// over, or there is no memory for the partitions of other members.
         ordered: bool,
     },
     /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They

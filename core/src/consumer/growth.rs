@@ -122,9 +122,9 @@ impl Waits {
         hurries_until: Tick::ZERO,
     };
 
-    pub(super) fn age(&mut self, _by: Span) {
-        #[cfg(feature = "group")]
-        self.hurries_until.age(_by);
+    #[cfg(feature = "group")]
+    pub(super) fn age(&mut self, by: Span) {
+        self.hurries_until.age(by);
     }
 }
 
@@ -148,9 +148,10 @@ impl Growth {
     };
 
     pub(super) fn age(&mut self, by: Span) {
-        for at in [&mut self.seen, &mut self.since, &mut self.asks_at, &mut self.until] {
-            at.age(by);
-        }
+        self.seen.age(by);
+        self.since.age(by);
+        self.asks_at.age(by);
+        self.until.age(by);
         #[cfg(feature = "group")]
         self.looks_at.age(by);
     }

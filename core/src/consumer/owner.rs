@@ -40,10 +40,9 @@ impl<'d> Consumer<'d> {
         lists.search.age(by);
         lists.lease.age(by);
         #[cfg(feature = "ordered-growth")]
-        {
-            self.waits.age(by);
-            self.follows.iter_mut().for_each(|follow| follow.growth.age(by));
-        }
+        self.follows.iter_mut().for_each(|follow| follow.growth.age(by));
+        #[cfg(all(feature = "ordered-growth", feature = "group"))]
+        self.waits.age(by);
         for desk in self.desks.iter_mut() {
             desk.pace.age(by);
         }

@@ -1,5 +1,5 @@
-//! The order of each key while the topic grows under load (`--policy`): several producers that share
-//! their keys, brokers that are killed in between, readers that note what they see. What counts is
+//! The order of each key while the topic grows under load (`--policy`): several producers that
+//! share their keys, brokers that are killed in between, readers that note what they see. What counts is
 //! the order of a producer's records of a key: in the logs, by the time of appending, and at the
 //! readers.
 
