@@ -113,6 +113,9 @@ rows! {
     /// For positions.
     #[cfg(feature = "consumer")]
     Offsets: LIST_OFFSETS, list_offsets, Consumer, 3, 0, false;
+    /// Where partitions end that those of a growth wait for.
+    #[cfg(feature = "ordered-growth")]
+    Ends: LIST_OFFSETS, list_offsets, Consumer, 3, 0, false;
     #[cfg(feature = "consumer")]
     Fetch: FETCH, fetch, Consumer, 8, 0, true;
     #[cfg(all(feature = "consumer", feature = "epochs"))]

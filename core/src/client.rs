@@ -255,7 +255,11 @@ impl<'d> Client<'d> {
     pub fn save(&mut self, out: &mut [u8]) -> Result<Saved, Error> {
         self.proceed();
         let Commands { cx, owners, .. } = &self.commands;
-        let mut saved = snapshot::save(&cx.cluster, &owners.consumer, out);
+        #[cfg(feature = "key-order")]
+        let keys = |slot: usize| owners.producer.key_count(slot);
+        #[cfg(not(feature = "key-order"))]
+        let keys = |_: usize| 0;
+        let mut saved = snapshot::save(&cx.cluster, &owners.consumer, &keys, out);
         if saved.bytes > out.len() {
             return Err(Error::Limit { what: LimitKind::Snapshot, needed: saved.bytes });
         }
@@ -275,7 +279,14 @@ impl<'d> Client<'d> {
         self.proceed_at(now);
         let Commands { cx, owners, dirty, .. } = &mut self.commands;
         *dirty = true;
-        snapshot::restore(cx, &mut owners.consumer, bytes)
+        let Owners { producer: _producer, consumer, .. } = owners;
+        #[cfg(feature = "key-order")]
+        let now = cx.now;
+        let mut keys = |_slot: usize, _count: u32| {
+            #[cfg(feature = "key-order")]
+            _producer.set_key_count(now, _slot, _count, Span::ZERO);
+        };
+        snapshot::restore(cx, consumer, &mut keys, bytes)
     }
 
     /// Returns what the adapter has to do next.

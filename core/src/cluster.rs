@@ -36,6 +36,8 @@ pub(crate) use obstacle::Complaint;
 pub(crate) use owner::Memo;
 #[cfg(feature = "group")]
 pub(crate) use table::GROUP;
+#[cfg(feature = "ordered-growth")]
+pub(crate) use table::GROWTH;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::Topic;
 use topic::pending;

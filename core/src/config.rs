@@ -13,6 +13,8 @@ pub use choice::GroupProtocol;
 pub use choice::Isolation;
 #[cfg(feature = "key-order")]
 pub use choice::KeyOrder;
+#[cfg(feature = "ordered-growth")]
+pub use choice::OrderedGrowth;
 pub use choice::{Acks, OutOfRange, Probing, Start};
 #[cfg(feature = "classic")]
 pub(crate) use settings::listed;
@@ -129,6 +131,9 @@ pub struct Config<'d> {
     /// timeout ends most waits before (default: 180 s).
     #[cfg(feature = "key-order")]
     pub drain_timeout: Duration,
+    /// See [`OrderedGrowth`]; `None`: partitions that are added are read at once.
+    #[cfg(feature = "ordered-growth")]
+    pub ordered_growth: Option<OrderedGrowth>,
     /// See [`Isolation`].
     #[cfg(feature = "read-committed")]
     pub isolation: Isolation,
@@ -233,6 +238,8 @@ impl Config<'_> {
         auto_create: false,
         #[cfg(feature = "key-order")]
         drain_timeout: Duration::from_secs(180),
+        #[cfg(feature = "ordered-growth")]
+        ordered_growth: None,
         #[cfg(feature = "read-committed")]
         isolation: Isolation::ReadUncommitted,
         #[cfg(feature = "transactions")]
@@ -313,6 +320,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sets how partitions that are added are read; see [`OrderedGrowth`].
+    #[cfg(feature = "ordered-growth")]
+    #[must_use]
+    pub const fn ordered_growth(mut self, order: Option<OrderedGrowth>) -> Self {
+        self.ordered_growth = order;
         self
     }
 

@@ -9,6 +9,8 @@ mod fetch;
 mod follow;
 #[cfg(feature = "group")]
 mod group;
+#[cfg(feature = "ordered-growth")]
+mod growth;
 mod obstacle;
 mod offsets;
 #[cfg(feature = "old-records")]
@@ -36,6 +38,8 @@ pub(crate) use bookmark::Bookmark;
 pub(crate) use committed::{Aborted, AbortedMem};
 pub(crate) use fetch::FetchMemo;
 pub(crate) use follow::Follow;
+#[cfg(feature = "ordered-growth")]
+pub(crate) use growth::Bar;
 use offsets::OffsetsMemo;
 pub(crate) use owner::Memo;
 pub(crate) use records::{Found, Taken};
@@ -270,6 +274,8 @@ pub(crate) struct ConsumerMem<'d> {
     pub(crate) by_news: Knots<'d>,
     /// One place for each broker.
     pub(crate) by_due: Knots<'d>,
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) bars: Mem<'d, Bar>,
     #[cfg(feature = "read-committed")]
     pub(crate) aborted: AbortedMem<'d>,
 }
@@ -284,6 +290,10 @@ pub(crate) struct Consumer<'d> {
     by_forget: Nodes<'d>,
     by_news: Nodes<'d>,
     by_due: Nodes<'d>,
+    #[cfg(feature = "ordered-growth")]
+    bars: Mem<'d, Bar>,
+    #[cfg(feature = "ordered-growth")]
+    waits: growth::Waits,
     #[cfg(feature = "read-committed")]
     aborted: AbortedMem<'d>,
     lists: Lists,
@@ -327,6 +337,10 @@ impl<'d> Consumer<'d> {
             by_forget: memory.by_forget,
             by_news: memory.by_news,
             by_due: memory.by_due,
+            #[cfg(feature = "ordered-growth")]
+            bars: memory.bars,
+            #[cfg(feature = "ordered-growth")]
+            waits: growth::Waits::NONE,
             #[cfg(feature = "read-committed")]
             aborted: memory.aborted,
             lists: Lists::EMPTY,
@@ -449,8 +463,7 @@ impl<'d> Consumer<'d> {
         if self.follows[slot].active {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        let Follow { seen, nameless, .. } = self.follows[slot];
-        self.follows[slot] = Follow { active: true, start, seen, nameless, ..Follow::EMPTY };
+        self.follows[slot] = Follow { active: true, start, ..self.follows[slot].anew() };
         cluster.topics[slot].wants |= CONSUMER;
         cluster.topics.note_change(slot);
         Ok(())
@@ -466,15 +479,16 @@ impl<'d> Consumer<'d> {
 
     /// Stops assigning partitions of a topic that are added from now on.
     pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
-        let Follow { seen, nameless, blocked, .. } = self.follows[slot];
-        self.blocked -= u32::from(blocked);
-        self.follows[slot] = Follow { seen, nameless, ..Follow::EMPTY };
+        self.blocked -= u32::from(self.follows[slot].blocked);
+        self.follows[slot] = self.follows[slot].anew();
         cluster.topics[slot].wants &= !CONSUMER;
     }
 
     /// Forgets a topic, of which nothing is assigned.
     pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         self.unfollow(cluster, slot);
+        #[cfg(feature = "ordered-growth")]
+        self.forget_growth(cluster, slot);
         self.follows[slot] = Follow::EMPTY;
         self.examine_blocked(cluster);
     }
@@ -498,6 +512,8 @@ impl<'d> Consumer<'d> {
         let topic = &cx.cluster.topics[slot];
         let (ready, count) = (topic.ready, topic.count);
         let nameless = topic.lacks_id();
+        #[cfg(feature = "ordered-growth")]
+        self.note_count(cx, slot);
         let follow = &mut self.follows[slot];
         let first = !core::mem::replace(&mut follow.seen, ready) && ready;
         let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
@@ -565,6 +581,8 @@ impl<'d> Consumer<'d> {
                     if guard!("added partitions are read from their first record", added) {
                         read.begin_first();
                         self.relink(&cx.cluster, part);
+                        #[cfg(feature = "ordered-growth")]
+                        self.hold_added(cx, part, first, false);
                     }
                     self.report(part);
                 }
@@ -584,6 +602,8 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, part: usize) {
         self.reads[part].state = Activity::Off;
+        #[cfg(feature = "ordered-growth")]
+        self.unhold(cluster, part);
         self.relink(cluster, part);
         self.by_news.remove(&mut self.lists.news, part);
         let Assignment { session, seat, .. } = self.reads[part];
@@ -675,6 +695,8 @@ impl<'d> Consumer<'d> {
     /// Handles a recreated topic: its remaining partitions are read from the first record.
     pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let count = cx.cluster.topics[slot].count;
+        #[cfg(feature = "ordered-growth")]
+        self.forget_growth(&mut cx.cluster, slot);
         let follow = &mut self.follows[slot];
         (follow.next, follow.first) = (follow.next.min(count), 0);
         let follows = follow.active;

@@ -150,6 +150,24 @@ pub enum Event<'a> {
         /// records of a key may be out of order.
         settled: bool,
     },
+    /// Partitions that were added to a topic are read from now on
+    /// ([`OrderedGrowth`](crate::OrderedGrowth)). Feature `ordered-growth`.
+    #[cfg(feature = "ordered-growth")]
+    GrowthRead {
+        /// The topic.
+        topic: TopicId,
+        /// The first of them.
+        from: u32,
+        /// How many were held by this client.
+        partitions: u32,
+        /// For how long.
+        waited: core::time::Duration,
+        /// Whether those that keys come from have been read, in a group committed, up to their end
+        /// as of [`OrderedGrowth::settle`](crate::OrderedGrowth) after the growth was noticed: if
+        /// all producers had drained by then, each key is read in order. `false`: the time was
+        /// over, or there is no memory for the partitions of other members.
+        ordered: bool,
+    },
     /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They
     /// come before the [`Event::Failed`] of these records, or before they are sent again. Feature
     /// `refusal-text`.

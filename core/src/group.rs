@@ -394,14 +394,19 @@ impl<'d> Group<'d> {
             return Tick::NEVER;
         }
         let next = next.min(leave);
+        #[cfg(feature = "ordered-growth")]
+        let next = next.min(self.look_at_others(cx, consumer));
         #[cfg(feature = "classic")]
         if self.is_held() {
             return next;
         }
-        next.min(match self.find_coordinator(cx) {
+        let sent = match self.find_coordinator(cx) {
             Ok(conn) => self.send(cx, conn),
             Err(at) => at,
-        })
+        };
+        #[cfg(feature = "ordered-growth")]
+        self.looked_at_others(cx.now, consumer);
+        next.min(sent)
     }
 
     /// Sends what is due to the coordinator.

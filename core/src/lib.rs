@@ -106,6 +106,8 @@ pub use config::GroupProtocol;
 pub use config::Isolation;
 #[cfg(feature = "key-order")]
 pub use config::KeyOrder;
+#[cfg(feature = "ordered-growth")]
+pub use config::OrderedGrowth;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 #[cfg(feature = "group")]

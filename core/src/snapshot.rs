@@ -7,7 +7,8 @@
 //! ```text
 //! 3  "kvk"
 //! 1  version: 1, or 2 where a topic has more than 65,535 positions; 3 and 4 are the same with the
-//!    cluster id (feature `one-cluster`)
+//!    cluster id (feature `one-cluster`); 5 to 8 are those with partitions of keys, where some
+//!    topic has a policy for them (feature `key-order`)
 //! 4  length of everything, CRC included
 //! in versions 3 and 4:
 //!    1  length of the cluster id, at most 36, and the id, of a longer one its beginning
@@ -18,7 +19,9 @@
 //!    4  partitions
 //!    4  how often it was recreated
 //!    4  partitions when `assign_all` began, 2^32 - 1 where it is not used
-//!    2  positions (in version 2: 4), and of each
+//!    in versions 5 to 8:
+//!       4  partitions that keys are spread over, 0 where that does not matter
+//!    2  positions (where they are many: 4), and of each
 //!       4  partition
 //!       8  offset of the next record
 //!       4  leader epoch of the last record that was read, -1 for none
@@ -54,6 +57,9 @@ const NOT_FOLLOWED: u32 = u32::MAX;
 const NAMED: u8 = 2;
 const NAMED_NARROW: u8 = VERSION + NAMED;
 const NAMED_WIDE: u8 = WIDE + NAMED;
+/// What is added to the version where partitions of keys are kept.
+const KEYED: u8 = 4;
+const KEYS: usize = if cfg!(feature = "key-order") { 4 } else { 0 };
 /// The cluster id.
 const CLUSTER: usize = if cfg!(feature = "one-cluster") { 41 } else { 0 };
 
@@ -62,7 +68,7 @@ const CLUSTER: usize = if cfg!(feature = "one-cluster") { 41 } else { 0 };
 #[must_use]
 pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize) -> usize {
     let wide = if partitions > NARROW { 2 } else { 0 };
-    FRONT + CLUSTER + topics * (TOPIC + wide) + name_bytes + partitions * POSITION + CRC
+    FRONT + CLUSTER + topics * (TOPIC + KEYS + wide) + name_bytes + partitions * POSITION + CRC
 }
 
 /// What [`Client::save`](crate::Client::save) kept, and what it could not keep.
@@ -132,6 +138,7 @@ struct TopicEntry<'a> {
     count: u32,
     recreated: u32,
     first: u32,
+    keys: u32,
 }
 
 /// Output bytes; past the end they are only counted.
@@ -164,7 +171,12 @@ fn fixed<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// Writes what is known. The returned length may exceed the space.
-pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> Saved {
+pub(crate) fn save(
+    cluster: &Cluster<'_>,
+    consumer: &Consumer<'_>,
+    keys: &dyn Fn(usize) -> u32,
+    out: &mut [u8],
+) -> Saved {
     let mut saved = Saved::default();
     let kept = |slot: &usize| cluster.topics[*slot].ready;
     let topics = (0..cluster.topics.len()).filter(kept);
@@ -179,7 +191,9 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     let wide = guard!("many positions are counted", many);
     let (id, crc) = cluster.identity.saved();
     let named = if id.is_empty() { 0 } else { NAMED };
-    out.put(&[if wide { WIDE } else { VERSION } + named]);
+    let keyed = KEYS > 0 && topics.clone().any(|slot| keys(slot) > 0);
+    let more = named + if keyed { KEYED } else { 0 };
+    out.put(&[if wide { WIDE } else { VERSION } + more]);
     out.put(&[0; 4]);
     if named > 0 {
         out.put(&[id.len() as u8]);
@@ -195,6 +209,9 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
         out.put(&topic.count.to_be_bytes());
         out.put(&topic.epoch.to_be_bytes());
         out.put(&consumer.first_of(slot).unwrap_or(NOT_FOLLOWED).to_be_bytes());
+        if keyed {
+            out.put(&keys(slot).to_be_bytes());
+        }
         let count = bookmarks(slot).count() as u32;
         saved.positions += count;
         let count = count.to_be_bytes();
@@ -224,9 +241,16 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     saved
 }
 
+/// What the version says of topics.
+#[derive(Clone, Copy)]
+struct Form {
+    wide: bool,
+    keyed: bool,
+}
+
 /// A snapshot that is whole.
 struct Checked<'a> {
-    wide: bool,
+    form: Form,
     /// Cluster id and its checksum; empty where it was not known.
     cluster: (&'a str, u32),
     body: &'a [u8],
@@ -240,11 +264,15 @@ fn checked(bytes: &[u8]) -> Result<Checked<'_>, RestoreError> {
     let (Some(MAGIC), Some([version]), Some(len)) = front else {
         return Err(RestoreError::Corrupt);
     };
-    let (wide, named) = match version {
-        VERSION | WIDE => (version == WIDE, false),
-        NAMED_NARROW | NAMED_WIDE if cfg!(feature = "one-cluster") => (version == NAMED_WIDE, true),
+    let keyed = KEYS > 0 && (VERSION + KEYED..=NAMED_WIDE + KEYED).contains(&version);
+    let (wide, named) = match if keyed { version - KEYED } else { version } {
+        plain @ (VERSION | WIDE) => (plain == WIDE, false),
+        plain @ (NAMED_NARROW | NAMED_WIDE) if cfg!(feature = "one-cluster") => {
+            (plain == NAMED_WIDE, true)
+        }
         _ => return Err(RestoreError::Version(version)),
     };
+    let form = Form { wide, keyed };
     let len = u32::from_be_bytes(len) as usize;
     let whole = bytes.get(..len).ok_or(RestoreError::Corrupt)?;
     let (front, crc) = whole.split_last_chunk::<CRC>().ok_or(RestoreError::Corrupt)?;
@@ -253,8 +281,8 @@ fn checked(bytes: &[u8]) -> Result<Checked<'_>, RestoreError> {
     }
     let mut body = front.get(8..).ok_or(RestoreError::Corrupt)?;
     let cluster = if named { cluster_id(&mut body).ok_or(RestoreError::Corrupt)? } else { ("", 0) };
-    walk(wide, body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
-    Ok(Checked { wide, cluster, body })
+    walk(form, body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
+    Ok(Checked { form, cluster, body })
 }
 
 fn cluster_id<'a>(input: &mut &'a [u8]) -> Option<(&'a str, u32)> {
@@ -271,7 +299,7 @@ enum Item<'a> {
 }
 
 /// Passes each item to `each`. `None`: the bytes are invalid.
-fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
+fn walk<'a>(form: Form, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
     let input = &mut body;
     for _ in 0..u16::from_be_bytes(fixed(input)?) {
         let [len] = fixed(input)?;
@@ -281,12 +309,13 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
             count: u32::from_be_bytes(fixed(input)?),
             recreated: u32::from_be_bytes(fixed(input)?),
             first: u32::from_be_bytes(fixed(input)?),
+            keys: if form.keyed { u32::from_be_bytes(fixed(input)?) } else { 0 },
         };
         if topic.count == 0 || topic.count > i32::MAX as u32 {
             return None;
         }
         each(Item::Topic(topic));
-        let count = match wide {
+        let count = match form.wide {
             true => u32::from_be_bytes(fixed(input)?),
             false => u16::from_be_bytes(fixed(input)?).into(),
         };
@@ -310,9 +339,10 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
 pub(crate) fn restore<'d>(
     cx: &mut Cx<'d>,
     consumer: &mut Consumer<'d>,
+    keys: &mut dyn FnMut(usize, u32),
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
-    let Checked { wide, cluster: (id, crc), body } = checked(bytes)?;
+    let Checked { form, cluster: (id, crc), body } = checked(bytes)?;
     if !id.is_empty() && !cx.settings.accept_other_cluster {
         cx.cluster.identity.restore(id, crc);
     }
@@ -326,6 +356,9 @@ pub(crate) fn restore<'d>(
             if topic.first != NOT_FOLLOWED {
                 consumer.follow_from(slot, topic.first);
             }
+            if topic.keys > 0 {
+                keys(slot, topic.keys);
+            }
             restored.topics += 1;
         }
         Item::Bookmark(bookmark) => {
@@ -333,6 +366,6 @@ pub(crate) fn restore<'d>(
             restored.positions += u32::from(put);
         }
     };
-    walk(wide, body, &mut each).ok_or(RestoreError::Corrupt)?;
+    walk(form, body, &mut each).ok_or(RestoreError::Corrupt)?;
     Ok(restored)
 }

@@ -6,6 +6,8 @@ use core::mem::size_of;
 use crate::admin::Request;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
+#[cfg(feature = "ordered-growth")]
+use crate::consumer::Bar;
 #[cfg(feature = "read-committed")]
 use crate::consumer::{Aborted, AbortedMem};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
@@ -191,11 +193,24 @@ impl Limits {
             + self.requests * size_of::<Request>()
             // Aborted transactions around what each connection receives.
             + self.aborted_bytes()
+            // What partitions that were added wait for.
+            + self.bar_bytes()
             // What the member of a group keeps of topics and partitions, and as a leader of the
             // members.
             + self.member_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "ordered-growth")]
+    const fn bar_bytes(&self) -> usize {
+        self.partitions * size_of::<Bar>()
+    }
+
+    #[cfg(not(feature = "ordered-growth"))]
+    #[expect(clippy::unused_self, reason = "as of builds that order growth")]
+    const fn bar_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "read-committed")]
@@ -280,6 +295,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
+    #[cfg(feature = "ordered-growth")]
+    bars: [Bar; PARTITIONS],
     #[cfg(feature = "read-committed")]
     aborted: [[Aborted; ABORTED]; CONNS],
     #[cfg(feature = "group")]
@@ -344,6 +361,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
+        #[cfg(feature = "ordered-growth")]
+        bars: [Bar::EMPTY; PARTITIONS],
         #[cfg(feature = "read-committed")]
         aborted: [[Aborted::EMPTY; ABORTED]; CONNS],
         #[cfg(feature = "group")]
@@ -431,6 +450,8 @@ impl<
             by_forget: Knots::new(Mem::Lent(by_forget)),
             by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+            #[cfg(feature = "ordered-growth")]
+            bars: Mem::Lent(&mut tables.bars),
             #[cfg(feature = "read-committed")]
             aborted: AbortedMem::new(Mem::Lent(tables.aborted.as_flattened_mut()), ABORTED),
         };
@@ -614,6 +635,15 @@ impl Storage<'_> {
     }
 }
 
+#[cfg(all(feature = "alloc", feature = "read-committed"))]
+impl Limits {
+    /// Allocates the memory of aborted transactions.
+    fn aborted_mem(&self) -> AbortedMem<'static> {
+        let all = owned(self.conns * self.aborted, || Aborted::EMPTY);
+        AbortedMem::new(all, self.aborted)
+    }
+}
+
 #[cfg(all(feature = "alloc", feature = "group"))]
 impl Limits {
     /// Allocates the memory of a member.
@@ -667,11 +697,10 @@ impl<'d> Storage<'d> {
                 by_forget: knots(limits.partitions),
                 by_news: knots(limits.partitions),
                 by_due: knots(limits.brokers),
+                #[cfg(feature = "ordered-growth")]
+                bars: owned(limits.partitions, || Bar::EMPTY),
                 #[cfg(feature = "read-committed")]
-                aborted: AbortedMem::new(
-                    owned(limits.conns * limits.aborted, || Aborted::EMPTY),
-                    limits.aborted,
-                ),
+                aborted: limits.aborted_mem(),
             },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),

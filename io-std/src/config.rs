@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_core::{Acks, GroupProtocol, Isolation, KeyOrder, Limits, OutOfRange, Probing, Start};
+use kavka_core::{
+    Acks, GroupProtocol, Isolation, KeyOrder, Limits, OrderedGrowth, OutOfRange, Probing, Start,
+};
 
 use crate::compression::Compression;
 use crate::driver::Mode;
@@ -31,6 +33,8 @@ pub struct Config {
     pub(crate) topic_compression: HashMap<String, Compression>,
     pub(crate) key_order: KeyOrder,
     pub(crate) topic_key_order: HashMap<String, KeyOrder>,
+    pub(crate) topic_key_count: HashMap<String, (u32, Duration)>,
+    pub(crate) ordered_growth: Option<OrderedGrowth>,
     pub(crate) delivery_timeout: Duration,
     pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
@@ -94,6 +98,8 @@ impl Config {
             topic_compression: HashMap::new(),
             key_order: KeyOrder::Follow,
             topic_key_order: HashMap::new(),
+            topic_key_count: HashMap::new(),
+            ordered_growth: None,
             delivery_timeout: Duration::from_secs(120),
             silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
@@ -351,6 +357,32 @@ impl Config {
         self
     }
 
+    /// Over how many partitions an earlier process spread the keys of a topic: with
+    /// [`KeyOrder::Drain`] a growth that came in between counts, and keys that move wait for `wait`
+    /// from when the topic is first used, for what that process sent and is still on its way (zero
+    /// if it was flushed); `Pin(0)` pins this number.
+    /// [`Event::Drained`](crate::Event::Drained) reports the end.
+    #[must_use]
+    pub fn topic_key_count(
+        mut self,
+        topic: impl Into<String>,
+        partitions: u32,
+        wait: Duration,
+    ) -> Self {
+        self.topic_key_count.insert(topic.into(), (partitions, wait));
+        self
+    }
+
+    /// Holds partitions that are added until those that their keys come from have been read, so
+    /// that consumers, members of groups too, see each key of producers with [`KeyOrder::Drain`] in
+    /// order; see [`OrderedGrowth`]. [`Event::GrowthRead`](crate::Event::GrowthRead) reports the
+    /// end. In a group all members need it. Default: `None`, they are read at once.
+    #[must_use]
+    pub fn ordered_growth(mut self, order: impl Into<Option<OrderedGrowth>>) -> Self {
+        self.ordered_growth = order.into();
+        self
+    }
+
     /// A record is acknowledged or failed within this time of its being batched. Default: 120 s.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
@@ -598,6 +630,7 @@ impl Config {
         core.silence_timeout = self.silence_timeout.unwrap_or(core.silence_timeout);
         core.out_of_range = self.out_of_range;
         core.isolation = self.isolation;
+        core.ordered_growth = self.ordered_growth;
         core.probing = self.probing;
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));

@@ -82,6 +82,21 @@ pub enum Event {
         /// out of order.
         settled: bool,
     },
+    /// Partitions that were added to a topic are read from now on
+    /// ([`OrderedGrowth`](kavka_core::OrderedGrowth)).
+    GrowthRead {
+        /// The topic.
+        topic: Arc<str>,
+        /// The first of them.
+        from: u32,
+        /// How many were held by this consumer.
+        partitions: u32,
+        /// For how long.
+        waited: Duration,
+        /// Whether those that keys come from have been read, in a group committed. `false`: the
+        /// time was over, and records of a key may be out of order.
+        ordered: bool,
+    },
     /// A partition was assigned.
     Assigned {
         /// The topic.
@@ -337,6 +352,7 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::TopicFailed { .. } => ("topic_failed", true),
         Event::BrokerStale { .. } => ("broker_stale", true),
         Event::Drained { settled, .. } => ("drained", !*settled),
+        Event::GrowthRead { ordered, .. } => ("growth_read", !*ordered),
         Event::Assigned { .. } => ("assigned", false),
         Event::Revoking { .. } => ("revoking", false),
         Event::TopicJoined { .. } => ("topic_joined", false),
@@ -404,6 +420,9 @@ pub(crate) fn owned(
         }
         Core::Drained { topic, partitions, settled, .. } => {
             Event::Drained { topic: name(topic)?, partitions, settled }
+        }
+        Core::GrowthRead { topic, from, partitions, waited, ordered } => {
+            Event::GrowthRead { topic: name(topic)?, from, partitions, waited, ordered }
         }
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
         Core::Unresponsive { broker, silent } => {
@@ -586,7 +605,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 22] {
+    fn samples() -> [Event; 23] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;
@@ -602,6 +621,13 @@ mod tests {
             },
             Event::LeaderMoved { topic: of(), partition, epoch: 6 },
             Event::Drained { topic: of(), partitions: 3, settled: true },
+            Event::GrowthRead {
+                topic: of(),
+                from: 3,
+                partitions: 2,
+                waited: Duration::from_secs(1),
+                ordered: true,
+            },
             Event::Assigned { topic: of(), partition },
             Event::Positioned { topic: of(), partition, offset },
             Event::EndOfPartition { topic: of(), partition, offset },

@@ -74,8 +74,8 @@ pub use event::{Event, Events, Freshness};
 pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
 pub use kavka_core::{
-    Acks, Consumed, GroupProtocol, Isolation, KeyOrder, Limits, Membership, OutOfRange, Probing,
-    Start,
+    Acks, Consumed, GroupProtocol, Isolation, KeyOrder, Limits, Membership, OrderedGrowth,
+    OutOfRange, Probing, Start,
 };
 pub use lost::Lost;
 pub use metrics::{

@@ -4,6 +4,7 @@ pub mod committed;
 pub mod copies;
 pub mod groups;
 pub mod keys;
+pub mod ordered;
 pub mod swarm;
 
 pub use kavka_sim::*;

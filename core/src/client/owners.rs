@@ -158,6 +158,10 @@ impl<'d> Owners<'d> {
         if let Some(event) = consumer.poll_event(&cx.cluster) {
             return Some(event);
         }
+        #[cfg(feature = "ordered-growth")]
+        if let Some(event) = consumer.poll_growth(&cx.cluster) {
+            return Some(event);
+        }
         #[cfg(feature = "group")]
         if let Some(event) = group.poll_event(cx, consumer) {
             return Some(event);

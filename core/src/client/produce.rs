@@ -96,6 +96,32 @@ impl Commands<'_> {
         Ok(())
     }
 
+    /// Sets over how many partitions the keys of a topic were spread by an earlier process, so that
+    /// [`KeyOrder::Drain`] sees growth that came in between, and `Pin(0)` pins that number. To be
+    /// called before the first key is produced; [`Client::restore`](crate::Client::restore) does
+    /// the same from a snapshot, with no `wait`.
+    ///
+    /// What the earlier process sent cannot be waited for, it is nobody's here: for `wait`, at most
+    /// [`Config::drain_timeout`](crate::Config::drain_timeout), keys that move are refused with
+    /// `NotReady`. Zero is right if it flushed before it ended. After a crash a broker may still
+    /// have requests of it in its queue, for which Kafka has no bound: seconds are usual.
+    ///
+    /// # Errors
+    /// When the topic is not watched any more.
+    #[cfg(feature = "key-order")]
+    pub fn set_key_count(
+        &mut self,
+        now: Instant,
+        topic: TopicId,
+        partitions: u32,
+        wait: core::time::Duration,
+    ) -> Result<(), Error> {
+        self.at(now);
+        let slot = self.cx.cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        self.owners.producer.set_key_count(self.cx.now, slot, partitions, Span::of(wait));
+        Ok(())
+    }
+
     /// Whether keys of a topic that has grown wait for what was produced before:
     /// [`KeyOrder::Drain`].
     #[cfg(feature = "key-order")]

@@ -14,6 +14,9 @@ pub(crate) const HELD: u8 = 4;
 /// The member of a group.
 #[cfg(feature = "group")]
 pub(crate) const GROUP: u8 = 8;
+/// Those that wait for the partitions before them.
+#[cfg(feature = "ordered-growth")]
+pub(crate) const GROWTH: u8 = 16;
 
 /// The lists of partitions with news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -164,3 +164,41 @@ pub enum KeyOrder {
     /// produced. While the topic has fewer, records with keys are refused with `NotReady`.
     Pin(u32),
 }
+
+/// Keeps the order of each key for readers while a topic grows, of producers that drain
+/// ([`KeyOrder::Drain`](crate::KeyOrder::Drain)): partitions that are added are held until those
+/// that their keys come from have been read, in a group committed, up to their end as of `settle`
+/// after the growth was noticed. [`Event::GrowthRead`](crate::Event::GrowthRead) reports that.
+///
+/// It is a promise only where every producer sends nothing under the old count any more by then,
+/// and where the topic grows by whole multiples: else keys move between partitions that existed
+/// before, too, which are read as they are.
+#[cfg(feature = "ordered-growth")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct OrderedGrowth {
+    /// How long producers may need to notice a growth and to drain after this reader has noticed
+    /// it. Records in new partitions wait for at least that long (default: 5 s).
+    pub settle: crate::time::Duration,
+    /// Longest time that partitions are held; then they are read in any case, and the event says
+    /// that order was not kept. Zero: as with no order at all (default: 300 s).
+    pub limit: crate::time::Duration,
+}
+
+#[cfg(feature = "ordered-growth")]
+impl OrderedGrowth {
+    /// Returns these times.
+    #[must_use]
+    pub const fn new(settle: crate::time::Duration, limit: crate::time::Duration) -> Self {
+        Self { settle, limit }
+    }
+}
+
+#[cfg(feature = "ordered-growth")]
+impl Default for OrderedGrowth {
+    fn default() -> Self {
+        let seconds = crate::time::Duration::from_secs;
+        Self { settle: seconds(5), limit: seconds(300) }
+    }
+}

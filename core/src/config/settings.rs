@@ -69,6 +69,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) auto_create: bool,
     #[cfg(feature = "key-order")]
     pub(crate) drain_timeout: Span,
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) growth: GrowthSpans,
     #[cfg(feature = "read-committed")]
     pub(crate) isolation: Isolation,
     pub(crate) report_positions: bool,
@@ -101,6 +103,24 @@ pub(crate) struct Settings<'d> {
     pub(crate) codecs: crate::codec::Codecs,
     #[cfg(feature = "pack")]
     pub(crate) compression: Option<crate::codec::Codec>,
+}
+
+/// [`OrderedGrowth`]; its limit is zero for no order.
+#[cfg(feature = "ordered-growth")]
+pub(crate) struct GrowthSpans {
+    pub(crate) settle: Span,
+    pub(crate) limit: Span,
+}
+
+#[cfg(feature = "ordered-growth")]
+impl GrowthSpans {
+    fn new(config: &Config<'_>) -> Self {
+        let none = Self { settle: Span::ZERO, limit: Span::ZERO };
+        config.ordered_growth.map_or(none, |order| Self {
+            settle: Span::of(order.settle),
+            limit: Span::of(order.limit),
+        })
+    }
 }
 
 /// What a member by the classic protocol needs.
@@ -159,6 +179,8 @@ impl<'d> Settings<'d> {
             auto_create: config.auto_create,
             #[cfg(feature = "key-order")]
             drain_timeout: Span::of(config.drain_timeout),
+            #[cfg(feature = "ordered-growth")]
+            growth: GrowthSpans::new(config),
             #[cfg(feature = "read-committed")]
             isolation: config.isolation,
             report_positions: config.report_positions,
@@ -316,6 +338,12 @@ impl<'d> Settings<'d> {
     #[cfg(feature = "group")]
     pub(crate) fn commits_by_itself(&self) -> bool {
         self.auto_commit != Span::ZERO
+    }
+
+    /// Whether partitions that were added are held.
+    #[cfg(feature = "ordered-growth")]
+    pub(crate) fn orders_growth(&self) -> bool {
+        self.growth.limit != Span::ZERO
     }
 
     /// Returns the end of what is read of a partition.

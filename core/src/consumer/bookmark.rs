@@ -75,6 +75,10 @@ impl<'d> Consumer<'d> {
         cx.cluster.set_leader(part, leader, epoch);
         read.unchecked = Kind::EPOCHS.is_some() && bookmark.last_epoch >= 0;
         self.relink(&cx.cluster, part);
+        #[cfg(feature = "ordered-growth")]
+        if self.follows[slot].active {
+            self.hold_added(cx, part, self.follows[slot].first, false);
+        }
         true
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Follow {
     /// Its partitions begin paused.
     #[cfg(feature = "std")]
     pub(super) paused: bool,
+    #[cfg(feature = "ordered-growth")]
+    pub(super) growth: super::growth::Growth,
     /// The last of its partitions in a list that is being put into order.
     pub(super) last: Link,
 }
@@ -37,6 +39,19 @@ impl Follow {
         nameless: false,
         #[cfg(feature = "std")]
         paused: false,
+        #[cfg(feature = "ordered-growth")]
+        growth: super::growth::Growth::NONE,
         last: Link::NONE,
     };
+
+    /// Returns what stays when the application begins or ends to read a topic as a whole.
+    pub(super) const fn anew(self) -> Self {
+        Self {
+            seen: self.seen,
+            nameless: self.nameless,
+            #[cfg(feature = "ordered-growth")]
+            growth: self.growth,
+            ..Self::EMPTY
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Memo {
     Fetch(FetchMemo),
     Offsets(OffsetsMemo),
     Epochs(OffsetsMemo),
+    #[cfg(feature = "ordered-growth")]
+    Ends(OffsetsMemo),
 }
 
 impl Memo {
@@ -23,6 +25,8 @@ impl Memo {
         match self {
             Self::Fetch(memo) => Some(memo),
             Self::Offsets(_) | Self::Epochs(_) => None,
+            #[cfg(feature = "ordered-growth")]
+            Self::Ends(_) => None,
         }
     }
 }
@@ -35,6 +39,10 @@ impl<'d> Consumer<'d> {
         lists.wake.age(by);
         lists.search.age(by);
         lists.lease.age(by);
+        #[cfg(feature = "ordered-growth")]
+        self.follows.iter_mut().for_each(|follow| follow.growth.age(by));
+        #[cfg(all(feature = "ordered-growth", feature = "group"))]
+        self.waits.age(by);
         for desk in self.desks.iter_mut() {
             desk.pace.age(by);
         }
@@ -49,6 +57,8 @@ impl<'d> Consumer<'d> {
         match from.requested.kind {
             Kind::Fetch => Memo::Fetch(FetchMemo::new(cx.net.conns[from.conn].session.serial)),
             kind if Some(kind) == Kind::EPOCHS => Memo::Epochs(OffsetsMemo::default()),
+            #[cfg(feature = "ordered-growth")]
+            Kind::Ends => Memo::Ends(OffsetsMemo::default()),
             _ => Memo::Offsets(OffsetsMemo::default()),
         }
     }
@@ -66,6 +76,8 @@ impl<'d> Consumer<'d> {
                 self.on_epochs(cx, from.requested.correlation, memo, got);
             }
             Memo::Epochs(_) => {}
+            #[cfg(feature = "ordered-growth")]
+            Memo::Ends(memo) => self.on_ends(cx, from.requested.correlation, memo, got),
             Memo::Offsets(memo) => {
                 self.on_offsets(cx, from.requested.correlation, memo, got);
             }
@@ -82,6 +94,8 @@ impl<'d> Consumer<'d> {
         let desk = from.requested.tag[0] as usize;
         match memo {
             Memo::Fetch(memo) => self.on_fetched(cx, (from.conn, desk), memo),
+            #[cfg(feature = "ordered-growth")]
+            Memo::Ends(_) => self.ends_done(cx, from.requested.correlation),
             _ if !REASONS => self.not_awaited(cx.now, from.requested.correlation),
             _ => self.left_open(cx, from.requested.correlation, from.requested.kind.api()),
         }
@@ -90,6 +104,10 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, _: Error) {
+        #[cfg(feature = "ordered-growth")]
+        if request.requested.kind == Kind::Ends {
+            return self.ends_done(cx, request.requested.correlation);
+        }
         if request.requested.kind != Kind::Fetch {
             self.not_awaited(cx.now, request.requested.correlation);
         }
@@ -103,6 +121,10 @@ impl<'d> Consumer<'d> {
     pub(crate) fn has_news(&self) -> bool {
         // What was to be reported may have been withdrawn, as by a seek.
         let real = |part: usize| self.reads[part].has_news();
+        #[cfg(feature = "ordered-growth")]
+        if self.waits.news {
+            return true;
+        }
         self.news && self.by_news.iter(&self.lists.news).any(real)
     }
 }

@@ -171,12 +171,14 @@ struct Timers {
     search: Tick,
     /// A broker needs a connection, or memory, again.
     desks: Tick,
+    /// Added partitions are held until then.
+    growth: Tick,
 }
 
 impl Timers {
     fn first(self) -> Tick {
-        let Self { backoff, lease, search, desks } = self;
-        backoff.min(lease).min(search).min(desks)
+        let Self { backoff, lease, search, desks, growth } = self;
+        backoff.min(lease).min(search).min(desks).min(growth)
     }
 }
 
@@ -202,6 +204,8 @@ impl<'d> Consumer<'d> {
                 return (Spot::Requested, Link::NONE);
             }
             Activity::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            #[cfg(feature = "ordered-growth")]
+            Activity::Fetch if self.is_behind_growth(part) => Spot::Paused,
             Activity::Fetch if guard!("what is held is not fetched", self.is_held(part)) => {
                 Spot::Held
             }
@@ -271,6 +275,11 @@ impl<'d> Consumer<'d> {
         let read = &mut self.reads[part];
         (read.ended, read.ended_news) = (false, false);
         read.answered.set(Answered::Fully);
+        #[cfg(feature = "ordered-growth")]
+        {
+            // Others may wait for it.
+            self.dirty |= self.waits.any;
+        }
         if read.spot == Spot::Quiet
             && let Some(at) = read.desk.get()
         {
@@ -354,6 +363,10 @@ impl<'d> Consumer<'d> {
         if cfg!(feature = "replicas") && self.lists.lease <= cx.now {
             self.end_leases(cx);
         }
+        #[cfg(feature = "ordered-growth")]
+        let growth = self.drive_growth(cx);
+        #[cfg(not(feature = "ordered-growth"))]
+        let growth = Tick::NEVER;
         let (backoff, lease) = (self.lists.wake, self.lists.lease);
         let search = self.search(cx);
         let mut desks = Tick::NEVER;
@@ -365,7 +378,7 @@ impl<'d> Consumer<'d> {
                 None => self.by_due.remove(&mut self.lists.due, desk),
             }
         }
-        Timers { backoff, lease, search, desks }.first()
+        Timers { backoff, lease, search, desks, growth }.first()
     }
 
     /// Sends the requests that are due at a broker. `None`: there are none, or their responses come

@@ -282,6 +282,11 @@ impl<'d> Group<'d> {
     fn admit(&mut self, cx: &mut Cx<'d>, consumer: &mut Consumer<'d>, part: usize) {
         let share = &mut self.shares[part];
         (share.step, share.seed) = (Step::Own, false);
+        #[cfg(feature = "ordered-growth")]
+        {
+            let slot = usize::from(cx.cluster.table[part].topic);
+            consumer.hold_added(cx, part, self.interests[slot].count, true);
+        }
         consumer.admit(&cx.cluster, part);
     }
 

@@ -23,6 +23,9 @@ const MOST: usize = 4096;
 /// Commits of partitions that do not move are renewed this often: a group without members keeps
 /// none that is older than a week (`offsets.retention.minutes`).
 const DAY: Span = Span::from_secs(24 * 3600);
+/// Pace of commits while other members may wait for them to read what was added.
+#[cfg(feature = "ordered-growth")]
+const HURRY: Span = Span::from_millis(200);
 /// Longest text of the application for a commit, in bytes; brokers refuse more than 4096.
 pub(crate) const TEXT: usize = 1024;
 
@@ -256,6 +259,10 @@ impl<'d> Group<'d> {
                 } else if self.commits.auto_at <= now {
                     self.commits.auto_at = now + every;
                     self.commit_all(cx, consumer, false);
+                }
+                #[cfg(feature = "ordered-growth")]
+                if consumer.hurries_commits(now) {
+                    self.commits.auto_at = self.commits.auto_at.min(now + HURRY);
                 }
                 next = self.commits.auto_at;
             }

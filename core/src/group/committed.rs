@@ -36,6 +36,12 @@ pub(super) struct Queries {
     /// The one in flight reads markers of this topic, up to this partition.
     scanning: Link,
     scans_to: u32,
+    /// Partitions of other members that a growth waits for: topic and range; read when nothing else
+    /// is. `looked`: the request in flight, or the last one, is about them.
+    #[cfg(feature = "ordered-growth")]
+    others: (Link, u32, u32),
+    #[cfg(feature = "ordered-growth")]
+    looked: bool,
 }
 
 impl Queries {
@@ -46,7 +52,24 @@ impl Queries {
         most: MOST,
         scanning: Link::NONE,
         scans_to: 0,
+        #[cfg(feature = "ordered-growth")]
+        others: (Link::NONE, 0, 0),
+        #[cfg(feature = "ordered-growth")]
+        looked: false,
     };
+
+    /// Returns the topic and the partitions of other members that are to be looked at.
+    #[cfg(feature = "ordered-growth")]
+    fn others(&self) -> Option<(usize, core::ops::Range<u32>)> {
+        let (topic, from, to) = self.others;
+        topic.get().map(|slot| (slot, from..to))
+    }
+
+    #[cfg(not(feature = "ordered-growth"))]
+    #[expect(clippy::unused_self, reason = "as of builds that order growth")]
+    const fn others(&self) -> Option<(usize, core::ops::Range<u32>)> {
+        None
+    }
 }
 
 /// A response as it streams in.
@@ -70,7 +93,8 @@ impl<'d> Group<'d> {
             let share = &group.shares[part];
             due += usize::from(share.step == Step::Query && !share.bare);
         });
-        if due == 0 && scan.is_none() {
+        let others = self.queries.others().filter(|_| due == 0 && scan.is_none());
+        if due == 0 && scan.is_none() && others.is_none() {
             return Tick::NEVER;
         }
         if self.queries.retry_at > cx.now {
@@ -83,11 +107,12 @@ impl<'d> Group<'d> {
         let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Committed, cap) else {
             return cx.now + AGAIN;
         };
-        let written = match scan {
+        let written = match (scan, &others) {
             #[cfg(feature = "pattern")]
-            Some(_) if self.scans_all() => self.write_scan_of_all(cx, &mut draft),
-            Some(slot) => self.write_scan(cx, &mut draft, slot),
-            None => self.write_queries(cx, &mut draft),
+            (Some(_), _) if self.scans_all() => self.write_scan_of_all(cx, &mut draft),
+            (Some(slot), _) => self.write_page(cx, &mut draft, slot),
+            (None, Some((slot, range))) => self.write_scan(cx, &mut draft, *slot, range.clone()),
+            (None, None) => self.write_queries(cx, &mut draft),
         };
         if let Err(Full) = written {
             cx.net.abandon(draft);
@@ -97,6 +122,10 @@ impl<'d> Group<'d> {
         }
         (self.queries.in_flight, self.queries.most) = (true, MOST);
         self.queries.scanning = scan.map_or(Link::NONE, Link::to);
+        #[cfg(feature = "ordered-growth")]
+        {
+            self.queries.looked = others.is_some();
+        }
         let timeout = cx.settings.request_timeout;
         cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
         Tick::NEVER
@@ -117,17 +146,27 @@ impl<'d> Group<'d> {
         net.write(draft, &mut |w, version| offset_fetch::begin(w, version, group, member, topics))
     }
 
-    fn write_scan(&mut self, cx: &mut Cx<'d>, draft: &mut Draft, slot: usize) -> Result<(), Full> {
+    /// Writes the next partitions of a topic that is scanned.
+    fn write_page(&mut self, cx: &mut Cx<'d>, draft: &mut Draft, slot: usize) -> Result<(), Full> {
         let from = self.interests[slot].scanned;
         let page = PAGE.min(u32::from(self.queries.most));
         let to = cx.cluster.topics[slot].count.min(from.saturating_add(page));
         self.queries.scans_to = to;
+        self.write_scan(cx, draft, slot, from..to)
+    }
+
+    fn write_scan(
+        &self,
+        cx: &mut Cx<'d>,
+        draft: &mut Draft,
+        slot: usize,
+        range: core::ops::Range<u32>,
+    ) -> Result<(), Full> {
         self.write_head(cx, draft, Some(1), false)?;
         let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
         net.write(draft, &mut |w, version| {
-            let count = to.saturating_sub(from) as usize;
-            offset_fetch::topic(w, version, &topic.name, topic.id, count)?;
-            for index in from..to {
+            offset_fetch::topic(w, version, &topic.name, topic.id, range.len())?;
+            for index in range.clone() {
                 w.i32(index as i32)?;
             }
             offset_fetch::end_topic(w, version)?;
@@ -192,6 +231,30 @@ impl<'d> Group<'d> {
         cx.net.write(draft, &mut |w, version| offset_fetch::end(w, version, true))
     }
 
+    /// Notes which partitions of other members are to be looked at; returns when the next ones are.
+    #[cfg(feature = "ordered-growth")]
+    pub(super) fn look_at_others(&mut self, cx: &Cx<'d>, consumer: &mut Consumer<'d>) -> Tick {
+        let (due, next) = consumer.due_commits(cx);
+        self.queries.looked = false;
+        self.queries.others = (Link::NONE, 0, 0);
+        if let Some((slot, range)) = due {
+            let most = range.start.saturating_add(u32::from(self.queries.most));
+            self.queries.others = (Link::to(slot), range.start, range.end.min(most));
+        }
+        // A response comes first, where one is due.
+        if self.queries.in_flight { Tick::NEVER } else { next.max(cx.now + AGAIN) }
+    }
+
+    /// Notes whether they were requested.
+    #[cfg(feature = "ordered-growth")]
+    pub(super) fn looked_at_others(&mut self, now: Tick, consumer: &mut Consumer<'d>) {
+        if core::mem::take(&mut self.queries.looked)
+            && let Some((slot, range)) = self.queries.others()
+        {
+            consumer.commits_requested(now, slot, range.end);
+        }
+    }
+
     /// Has what was being fetched fetched again.
     pub(super) fn unfetch(&mut self, cx: &mut Cx<'d>) {
         self.each(cx, &mut |group, _, part| {
@@ -245,6 +308,10 @@ impl<'d> Group<'d> {
                 if let Some(marker) = marker.filter(|_| !recreated) {
                     self.note_marker(slot, &marker);
                 }
+                #[cfg(feature = "ordered-growth")]
+                if !recreated {
+                    consumer.note_committed(&cx.cluster, memo.topic, (index, offset));
+                }
                 let Some(part) = part else { return };
                 let text = metadata.unwrap_or_default();
                 self.shares[part].texted = marker.is_none() && !text.is_empty();
@@ -287,7 +354,11 @@ impl<'d> Group<'d> {
     fn scan(&mut self, cx: &Cx<'d>, slot: usize) {
         let interest = &mut self.interests[slot];
         // Those of the first start do not need it: all of the log is read.
-        let needless = matches!(self.start, Start::Earliest) || !cx.settings.exact_start;
+        let needless = matches!(self.start, Start::Earliest);
+        // Which partitions were added is to be known all the same.
+        #[cfg(feature = "ordered-growth")]
+        let needless = needless && !cx.settings.orders_growth();
+        let needless = needless || !cx.settings.exact_start;
         if interest.known || interest.scans {
             return;
         }

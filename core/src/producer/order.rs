@@ -38,6 +38,8 @@ pub(super) struct Mapping {
     upto: u64,
     /// When the wait ends in any case.
     until: Tick,
+    /// Keys that move wait until then, for what another process may have sent; zero: for nothing.
+    quiet: Tick,
     /// Refused records of this drain.
     held: u32,
 }
@@ -52,11 +54,13 @@ impl Mapping {
         news: News::None,
         upto: 0,
         until: Tick::ZERO,
+        quiet: Tick::ZERO,
         held: 0,
     };
 
     pub(super) fn age(&mut self, by: Span) {
         self.until.age(by);
+        self.quiet.age(by);
     }
 
     /// Returns what a recreated topic begins with: the end of a drain is still to be reported.
@@ -78,6 +82,23 @@ impl<'d> Producer<'d> {
         if order != KeyOrder::Drain && mapping.drains() {
             self.end_drain(slot, false);
         }
+    }
+
+    /// Sets over how many partitions an earlier process spread the keys of a topic, and how long
+    /// what it sent may still be on its way. Without effect once a key was produced.
+    pub(crate) fn set_key_count(&mut self, now: Tick, slot: usize, count: u32, wait: Span) {
+        let mapping = &mut self.spreads[slot].mapping;
+        if guard!("the count of an earlier process is used", mapping.count == 0) {
+            mapping.count = count;
+            mapping.quiet = if wait == Span::ZERO { Tick::ZERO } else { now + wait };
+        }
+    }
+
+    /// Returns over how many partitions the keys of a topic are spread, for a later process; 0:
+    /// that does not matter, or is not known.
+    pub(crate) fn key_count(&self, slot: usize) -> u32 {
+        let Mapping { order, count, .. } = self.spreads[slot].mapping;
+        if order == KeyOrder::Follow { 0 } else { count }
     }
 
     /// Whether records of a topic are refused until what was produced before it grew is settled.
@@ -107,7 +128,7 @@ impl<'d> Producer<'d> {
             }
             KeyOrder::Drain => {
                 self.note_growth(cx, slot, count);
-                let held = self.holds(&cx.cluster, slot, hash);
+                let held = self.holds(cx, slot, hash);
                 if guard!("keys that move wait for what was produced before", held) {
                     let mapping = &mut self.spreads[slot].mapping;
                     mapping.waits.get_or_insert(hash);
@@ -148,17 +169,19 @@ impl<'d> Producer<'d> {
     }
 
     /// Whether a key has to wait: it moved, and its old partition has something of before.
-    fn holds(&self, cluster: &Cluster<'d>, slot: usize, hash: u32) -> bool {
-        let Mapping { count, before, again, upto, .. } = self.spreads[slot].mapping;
+    fn holds(&self, cx: &Cx<'d>, slot: usize, hash: u32) -> bool {
+        let Mapping { count, before, again, upto, quiet, .. } = self.spreads[slot].mapping;
         if before == 0 {
             return false;
         }
         if again {
-            return !self.is_drained(cluster, slot);
+            return !self.is_drained(cx, slot);
         }
-        let old = hash % before;
+        let (old, cluster) = (hash % before, &cx.cluster);
         let part = cluster.table.find(slot, old);
-        old != hash % count && part.is_some_and(|part| self.has_before(cluster, part, upto))
+        let open = part.is_some_and(|part| self.has_before(cluster, part, upto));
+        let others = guard!("what an earlier process sent is waited for", quiet > cx.now);
+        old != hash % count && (open || others)
     }
 
     /// Whether a partition has a batch up to this serial. Batches stand in their order.
@@ -168,9 +191,10 @@ impl<'d> Producer<'d> {
             && head.is_some_and(|batch| self.batches[batch].id <= upto)
     }
 
-    fn is_drained(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
-        let upto = self.spreads[slot].mapping.upto;
-        !cluster.table.of_topic(slot).any(|part| self.has_before(cluster, part, upto))
+    fn is_drained(&self, cx: &Cx<'d>, slot: usize) -> bool {
+        let (Mapping { upto, quiet, .. }, cluster) = (self.spreads[slot].mapping, &cx.cluster);
+        quiet <= cx.now
+            && !cluster.table.of_topic(slot).any(|part| self.has_before(cluster, part, upto))
     }
 
     /// Ends drains that are over, and wakes callers. Returns the time of the next check.
@@ -184,15 +208,16 @@ impl<'d> Producer<'d> {
             if !self.drains(slot) {
                 continue;
             }
-            let settled = self.is_drained(&cx.cluster, slot);
+            let settled = self.is_drained(cx, slot);
             let late = guard!("a drain has a time limit", until <= cx.now);
             if settled || late {
                 self.end_drain(slot, settled);
                 continue;
             }
-            next = next.min(until);
+            let quiet = self.spreads[slot].mapping.quiet;
+            next = next.min(until).min(if quiet > cx.now { quiet } else { Tick::NEVER });
             let waits = self.spreads[slot].mapping.waits;
-            if waits.is_some_and(|hash| !self.holds(&cx.cluster, slot, hash)) {
+            if waits.is_some_and(|hash| !self.holds(cx, slot, hash)) {
                 self.spreads[slot].mapping.waits = None;
                 self.room = true;
             }

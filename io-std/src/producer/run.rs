@@ -402,6 +402,10 @@ impl<'a> Run<'a> {
                 self.places.push_back(topic);
                 let order = self.config.topic_key_order.get(&*name);
                 let _ = driver.set_key_order(id, *order.unwrap_or(&self.config.key_order));
+                if let Some((count, wait)) = self.config.topic_key_count.get(&*name) {
+                    let now = driver.now();
+                    let _ = driver.set_key_count(now, id, *count, *wait);
+                }
             }
             Err(error) => entry.failed = Some(error),
         }

@@ -115,6 +115,15 @@ impl Reported {
             Event::OffsetsSent => Event::OffsetsSent,
             Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
             Event::Unresponsive { broker, silent } => Event::Unresponsive { broker, silent },
+            ref other => return Self::later(other),
+        })
+    }
+
+    fn later(event: &Event<'_>) -> Self {
+        Self::Event(match *event {
+            Event::GrowthRead { topic, from, partitions, waited, ordered } => {
+                Event::GrowthRead { topic, from, partitions, waited, ordered }
+            }
             ref other => of_topics(other),
         })
     }

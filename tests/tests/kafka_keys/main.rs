@@ -8,13 +8,17 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
-use kavka_std::{Admin, Config, Consumer, KeyOrder, NewTopic, Producer, Record, Start};
+use kavka_std::{
+    Admin, Config, Consumer, KeyOrder, NewTopic, OrderedGrowth, Producer, Record, Start,
+};
 use kavka_tests::kafka::{Spec, Version, start_or_skip};
 
 const TOPIC: &str = "keys";
+const DOUBLED: &str = "doubled";
 const KEYS: u64 = 40;
 /// Growths, each by two partitions, and the one after which a broker is killed.
 const GROWTHS: i32 = 10;
@@ -24,7 +28,7 @@ const BURST: u64 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Sends until the end; returns how many were sent, all of them acknowledged.
-fn write(config: Config, name: usize, over: &AtomicBool) -> u64 {
+fn write(config: Config, topic: &str, name: usize, over: &AtomicBool) -> u64 {
     let producer = Producer::new(config).expect("a producer");
     let (mut sent, mut pending) = (0, Vec::new());
     while !over.load(Ordering::Relaxed) {
@@ -32,7 +36,7 @@ fn write(config: Config, name: usize, over: &AtomicBool) -> u64 {
             let key = (sent * 7919 % KEYS).to_string();
             let value = format!("{name}/{key}/{sent:08}");
             let record = Record::new(value.as_bytes()).key(key.as_bytes());
-            pending.push(producer.send(TOPIC, &record).expect("taken"));
+            pending.push(producer.send(topic, &record).expect("taken"));
             sent += 1;
         }
         thread::sleep(PAUSE);
@@ -86,7 +90,7 @@ fn keys_keep_their_order_across_growth_under_drain() {
         let writers: Vec<_> = (0..)
             .zip(policies)
             .map(|(n, order)| (n, config().key_order(order)))
-            .map(|(n, config)| scope.spawn(move || write(config, n, over)))
+            .map(|(n, config)| scope.spawn(move || write(config, TOPIC, n, over)))
             .collect();
         for n in 0..GROWTHS {
             thread::sleep(Duration::from_secs(1));
@@ -113,4 +117,68 @@ fn keys_keep_their_order_across_growth_under_drain() {
     }
     println!("{count} records, {GROWTHS} growths, reordered by producer: {reordered:?}");
     assert_eq!(reordered[..3], [0; 3], "under drain");
+}
+
+/// Reads as a member of a group until the end; `seen` has the values in the order of reading.
+fn join(config: Config, seen: &Mutex<Vec<String>>, over: &AtomicBool) {
+    let order = OrderedGrowth::new(Duration::from_secs(2), Duration::from_secs(30));
+    let config = config.start(Start::Earliest).group("readers").ordered_growth(order);
+    let config = config.auto_commit(Some(Duration::from_secs(1)));
+    let consumer = Consumer::subscribe(config, &[DOUBLED]).expect("a member");
+    while !over.load(Ordering::Relaxed) {
+        let Some(chunk) = consumer.next_timeout(Duration::from_millis(50)).expect("read") else {
+            continue;
+        };
+        let mut seen = seen.lock().expect("no reader panicked");
+        for record in chunk.records().map(|record| record.expect("a record")) {
+            let value = String::from_utf8_lossy(record.value.unwrap_or_default());
+            seen.push(value.into_owned());
+        }
+    }
+}
+
+#[test]
+fn members_of_a_group_see_keys_in_order_while_the_topic_is_doubled() {
+    let Some(cluster) = start_or_skip(Spec::new(Version::V4_4_0, 1)) else { return };
+    let config = || Config::new(cluster.bootstrap());
+    let admin = Admin::new(config()).expect("an admin");
+    admin.create_topic(NewTopic::new(DOUBLED, 2, 1)).wait().expect("created");
+    cluster.await_count(DOUBLED, 2).expect("created");
+    let (over, read) = (&AtomicBool::new(false), &AtomicBool::new(false));
+    let seen = &Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            let config = config();
+            scope.spawn(move || join(config, seen, read));
+        }
+        let writers: Vec<_> = (0..2)
+            .map(|n| (n, config().key_order(KeyOrder::Drain)))
+            .map(|(n, config)| scope.spawn(move || write(config, DOUBLED, n, over)))
+            .collect();
+        for count in [4, 8] {
+            thread::sleep(Duration::from_secs(3));
+            if let Err(error) = admin.create_partitions(DOUBLED, count).wait() {
+                over.store(true, Ordering::Relaxed);
+                read.store(true, Ordering::Relaxed);
+                panic!("growth to {count}: {error}");
+            }
+        }
+        thread::sleep(Duration::from_secs(2));
+        over.store(true, Ordering::Relaxed);
+        let count: u64 = writers.into_iter().map(|w| w.join().expect("a writer")).sum();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(30)
+            && (seen.lock().expect("no reader panicked").len() as u64) < count
+        {
+            thread::sleep(Duration::from_millis(50));
+        }
+        read.store(true, Ordering::Relaxed);
+        assert_eq!(seen.lock().expect("no reader panicked").len() as u64, count, "records read");
+    });
+    let mut last: HashMap<String, String> = HashMap::new();
+    for value in seen.lock().expect("no reader panicked").iter() {
+        let (of, number) = value.rsplit_once('/').expect("a value of ours");
+        let before = last.insert(of.to_owned(), number.to_owned()).unwrap_or_default();
+        assert!(*before < *number, "{value} after {before}");
+    }
 }

@@ -4,6 +4,7 @@ mod committed;
 mod epochs;
 mod news;
 mod old;
+mod ordered;
 mod pace;
 mod positions;
 mod racks;

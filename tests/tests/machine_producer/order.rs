@@ -224,3 +224,69 @@ fn pinned_keys_wait_for_their_partitions() {
     assert!(s.rooms() > 0);
     assert_eq!(put(&mut s, t, &moves), Ok(3));
 }
+
+/// A process that starts after the growth: what it knows of the one before is the count.
+#[test]
+fn keys_of_an_earlier_process_wait_for_the_time_that_is_given() {
+    let (mut s, t) = draining(4);
+    let (moves, stays) = (key(&[(2, 1), (4, 3)]), key(&[(2, 1), (4, 1)]));
+    let now = s.now();
+    s.client.set_key_count(now, t, 2, Duration::from_secs(3)).expect("watched");
+    assert_eq!(put(&mut s, t, &stays), Ok(1));
+    assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
+    s.run(Duration::from_millis(2900));
+    assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
+    s.run(Duration::from_millis(200));
+    s.settle();
+    assert_eq!(s.rooms(), 1, "the caller is told");
+    assert_eq!(put(&mut s, t, &moves), Ok(3));
+    assert_eq!(drained(&mut s), [(4, 2, true)]);
+}
+
+/// An earlier process that was flushed left nothing to wait for; the growth is reported all the
+/// same.
+#[test]
+fn keys_of_an_earlier_process_that_was_flushed_wait_for_nothing() {
+    let (mut s, t) = draining(4);
+    let now = s.now();
+    s.client.set_key_count(now, t, 2, Duration::ZERO).expect("watched");
+    assert_eq!(put(&mut s, t, &key(&[(2, 1), (4, 3)])), Ok(3));
+    s.settle();
+    assert_eq!(drained(&mut s), [(4, 0, true)]);
+    let now = s.now();
+    s.client.set_key_count(now, t, 2, Duration::from_secs(9)).expect("watched");
+    assert_eq!(put(&mut s, t, &key(&[(2, 0), (4, 2)])), Ok(2), "too late to say");
+}
+
+#[test]
+fn a_pinned_count_is_that_of_the_earlier_process() {
+    let (mut s, t) = topic(4, KeyOrder::Pin(0), Duration::from_secs(60));
+    let now = s.now();
+    s.client.set_key_count(now, t, 2, Duration::ZERO).expect("watched");
+    assert_eq!(put(&mut s, t, &key(&[(2, 1), (4, 3)])), Ok(1));
+}
+
+/// The same from a snapshot: its form is another one then.
+#[test]
+fn a_snapshot_keeps_over_how_many_partitions_keys_are_spread() {
+    let (mut s, t) = topic(2, KeyOrder::Pin(0), Duration::from_secs(60));
+    let moves = key(&[(2, 1), (4, 3)]);
+    assert_eq!(put(&mut s, t, &moves), Ok(1));
+    grow(&mut s, t, 4);
+    let mut bytes = vec![0; 512];
+    let saved = s.client.save(&mut bytes).expect("room");
+    assert!(bytes[3] > 4, "form {}", bytes[3]);
+    for (order, partition, news) in
+        [(KeyOrder::Pin(0), 1, vec![]), (KeyOrder::Drain, 3, vec![(4, 0, true)])]
+    {
+        let mut s = configured(World::new(1).topic("t", 4), |_| ());
+        let t = s.topic("t");
+        s.client.set_key_order(t, order).expect("watched");
+        let now = s.now();
+        s.client.restore(now, &bytes[..saved.bytes]).expect("a snapshot");
+        s.run(Duration::from_secs(1));
+        assert_eq!(put(&mut s, t, &moves), Ok(partition), "{order:?}");
+        s.settle();
+        assert_eq!(drained(&mut s), news, "{order:?}");
+    }
+}

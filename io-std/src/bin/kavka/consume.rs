@@ -16,7 +16,8 @@ use std::time::Instant;
 use clap::Args;
 use kavka_std::kavka_core::MoveReason;
 use kavka_std::{
-    Chunk, Config, Consumer, Error, Event, Events, GroupProtocol, Isolation, Limits, Start,
+    Chunk, Config, Consumer, Error, Event, Events, GroupProtocol, Isolation, Limits, OrderedGrowth,
+    Start,
 };
 
 use super::Failure;
@@ -102,6 +103,14 @@ pub(super) struct Options {
     /// and aborted ones, too) [default: read_uncommitted, or as isolation.level says]
     #[arg(long, value_name = "LEVEL", value_parser = isolation)]
     isolation: Option<Isolation>,
+    /// Hold partitions that are added until those that their keys come from have been read, as of
+    /// SECONDS after the growth was noticed: keys are in order if all producers drain within that
+    /// time and the number of partitions is multiplied
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    ordered_growth: Option<u32>,
     /// Receive buffer in bytes: the largest record batch that can be read [default: 2 MiB, which
     /// grows up to 64 MiB where a batch is larger]
     #[arg(
@@ -181,6 +190,11 @@ fn config(settings: &Settings, options: &Options) -> Config {
     limits.conns = limits.conns.min(BUFFERS / limits.rx_bytes).max(LEAST);
     let rack = options.rack.as_ref().or(settings.properties.rack.as_ref());
     let mut config = settings.config().rack(rack.cloned().unwrap_or_default()).limits(limits);
+    if let Some(seconds) = options.ordered_growth {
+        let settle = Duration::from_secs(seconds.into());
+        let limit = OrderedGrowth::default().limit.max(settle * 2);
+        config = config.ordered_growth(OrderedGrowth::new(settle, limit));
+    }
     if options.fetch_bytes.is_some() {
         config = config.max_batch_bytes(limits.rx_bytes);
     }

@@ -124,6 +124,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::TransactionTrouble { .. }
             | Event::CommitFailed { .. }
             | Event::Drained { settled: false, .. }
+            | Event::GrowthRead { ordered: false, .. }
             | Event::PartitionFailed { .. }
     );
     wrong.then(|| describe(event))
@@ -215,6 +216,11 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Drained { topic, partitions, settled } => {
             let late = if *settled { "" } else { "; not all of before was settled in time" };
             format!("{topic}: keys are spread over {} now{late}", count(*partitions))
+        }
+        Event::GrowthRead { topic, partitions, waited, ordered, .. } => {
+            let late = if *ordered { "" } else { "; not all that keys come from was read in time" };
+            let (partitions, seconds) = (count(*partitions), waited.as_secs_f64());
+            format!("{topic}: {partitions} are read after {seconds:.1} s{late}")
         }
         Event::TopicFailed { error, .. }
         | Event::PartitionFailed { error, .. }

@@ -4,6 +4,7 @@
 //! loopback TCP. `--bootstrap` does the same with a real cluster. `--help` lists the options.
 
 mod book;
+mod keys;
 mod load;
 mod options;
 mod readers;
@@ -25,6 +26,16 @@ use state::Shared;
 fn main() -> ExitCode {
     let options = Options::parse();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
+    if options.policy.is_some() {
+        return match keys::run(&options, seed) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("drill: {error} (seed {seed})");
+                ExitCode::FAILURE
+            }
+        };
+    }
     // Number of our records and of the topic: unlike the seed, it differs in each run.
     let id = fastrand::u64(..);
     let shared = Shared::new(id);

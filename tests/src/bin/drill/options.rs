@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use kavka_std::{Config, GroupProtocol};
+use kavka_std::{Config, GroupProtocol, KeyOrder};
+use kavka_tests::kafka::Version;
 
 /// Produces and consumes while the topic gains partitions; reports how soon kavka notices, and
 /// whether each record arrived exactly once and in order.
@@ -82,6 +83,28 @@ pub(crate) struct Options {
     /// Where the consumer begins in partitions that exist at the start
     #[arg(long, value_enum, default_value_t = Reset::Latest)]
     pub(crate) reset: Reset,
+    /// Measure the order of each key instead, with producers of this policy; brokers are killed in
+    /// between, where they are not given
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
+    /// Producers, which share the keys
+    #[arg(
+        long, default_value_t = 3, value_name = "N", requires = "policy",
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub(crate) producers: u32,
+    /// The topic is doubled; another one follows at 64 partitions
+    #[arg(long, requires = "policy")]
+    pub(crate) double: bool,
+    /// Readers hold partitions that are added, as of SECONDS after the growth
+    #[arg(long, value_name = "SECONDS", requires = "policy")]
+    pub(crate) ordered_growth: Option<u32>,
+    /// Start three real brokers of this version
+    #[arg(
+        long, value_name = "VERSION", requires = "policy", conflicts_with = "bootstrap",
+        value_parser = version
+    )]
+    pub(crate) kafka: Option<Version>,
     /// Seed of when and by how much the topic grows [default: random]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -91,6 +114,38 @@ pub(crate) struct Options {
     /// Write the results as JSON; with - to the standard output, which then has nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Which partition a key goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// By the number that is known.
+    Follow,
+    /// The same, after what was sent before is settled.
+    Drain,
+    /// By the number at the start.
+    Pin,
+}
+
+impl Policy {
+    /// Returns it, of a topic that begins with so many partitions.
+    pub(crate) fn order(self, partitions: u32) -> KeyOrder {
+        match self {
+            Self::Follow => KeyOrder::Follow,
+            Self::Drain => KeyOrder::Drain,
+            Self::Pin => KeyOrder::Pin(partitions),
+        }
+    }
+
+    /// Whether no order of a key is promised.
+    pub(crate) fn is_follow(self) -> bool {
+        self == Self::Follow
+    }
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    let known = Version::ALL.into_iter().find(|version| version.as_str() == text);
+    known.ok_or_else(|| "no version that the launcher has".to_owned())
 }
 
 /// `auto.offset.reset` of other clients.

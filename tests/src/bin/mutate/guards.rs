@@ -9,7 +9,7 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 20] = [
+const SUITES: [&str; 21] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -30,6 +30,7 @@ const SUITES: [&str; 20] = [
     "secrets",
     "secrets_memory",
     "codec_suite",
+    "sim_ordered",
 ];
 /// Time limit of a suite: one that takes longer loops forever.
 const PATIENCE: Duration = Duration::from_secs(90);
