@@ -105,7 +105,14 @@ impl Coordinator {
             return self.retry_at;
         }
         let LookUp { key, kind, tag, .. } = *look_up;
-        let Some(conn) = cx.pick_main(None, kind) else { return cx.now + AGAIN };
+        let Some(conn) = cx.pick_main(None, kind) else {
+            // Nothing else may need one, where a transaction has no records.
+            cx.cluster.brokers_wanted |= guard!(
+                "a look-up has a connection made",
+                cx.net.conns.iter().all(|conn| !conn.is_live())
+            );
+            return cx.now + AGAIN;
+        };
         let Cx { net, settings, now, .. } = cx;
         let (key, key_type) = match key {
             #[cfg(feature = "group")]

@@ -6,7 +6,7 @@ use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::error::Error;
 use crate::event::{Signal, Source};
-use crate::has::{ADMIN, GROUPS};
+use crate::has::{ADMIN, COORDINATORS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -182,7 +182,7 @@ impl<'d> Cx<'d> {
     }
 
     fn brokers_wanted(&self) -> bool {
-        (ADMIN || GROUPS) && self.cluster.brokers_wanted
+        (ADMIN || COORDINATORS) && self.cluster.brokers_wanted
     }
 
     /// Requests metadata of topics that is too old. Returns when the next one's is.

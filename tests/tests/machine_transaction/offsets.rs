@@ -4,14 +4,16 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, ApiKey, EndTxnRequest, InitProducerIdRequest,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use kavka_core::{Consumed, Duration, Membership, Misuse, TransactionError};
+use kavka_core::{Consumed, Duration, Limits, Membership, Misuse, TransactionError};
 use kavka_tests::script::{Requested, Script};
 use kavka_tests::sim::Profile;
 
-use crate::steps::{ADDED, IMPLICIT, begin, commit, end, events, ready, ready_in, sent, world};
+use crate::steps::{
+    ADDED, IMPLICIT, begin, commit, config, end, events, give_id, ready, ready_in, sent, world,
+};
 
 const MEMBER: Membership<'_> =
     Membership { group: "g", member: "m-1", generation: 7, instance: Some("i") };
@@ -39,6 +41,25 @@ fn answer(s: &mut Script, asked: &Requested<TxnOffsetCommitRequest>, code: impl 
     });
     let topics = topics.collect();
     s.respond(asked, TxnOffsetCommitResponse::default().with_topics(topics));
+}
+
+/// Nothing else has a connection made: no topic is in use.
+#[test]
+fn a_transaction_of_offsets_alone_finds_its_coordinators() {
+    let world = world(IMPLICIT);
+    let config = config(&world);
+    let mut s = Script::with(world, config, &Limits::small());
+    s.manual(ApiKey::InitProducerId);
+    begin(&mut s);
+    send(&mut s, &[consumed("u", 0, 10)]);
+    commit(&mut s);
+    let init = s.expect::<InitProducerIdRequest>();
+    give_id(&mut s, &init, 0, 5);
+    let asked = s.expect::<TxnOffsetCommitRequest>();
+    answer(&mut s, &asked, |_| 0);
+    let ended = s.expect::<EndTxnRequest>();
+    end(&mut s, &ended, 0);
+    assert_eq!(events(&mut s), ["ready", "offsets", "committed"]);
 }
 
 #[test]

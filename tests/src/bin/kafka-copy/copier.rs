@@ -60,7 +60,6 @@ impl Plan<'_> {
     fn start(&self) -> Result<Guarded, Failure> {
         let id = format!("copy-{}", self.number);
         let args = [
-            "-v",
             "-b",
             self.bootstrap,
             "copy",

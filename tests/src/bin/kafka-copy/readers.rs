@@ -111,8 +111,12 @@ fn kavka(cluster: &Cluster, topic: &str) -> Result<Lines, Failure> {
     let consumer = Consumer::assign_all(config.start(Start::Earliest), &[topic])?;
     let events = consumer.events();
     let partitions = cluster.metadata(Some(topic))?.partitions.len();
-    let (mut lines, mut ended) = (Lines::new(), std::collections::BTreeSet::new());
-    while ended.len() < partitions {
+    let (mut lines, mut ends) = (Lines::new(), BTreeMap::new());
+    // An end is an event of its own, which overtakes the records before it.
+    let is_read = |(partition, end): (&u32, &i64)| {
+        consumer.position(topic, *partition).is_some_and(|position| position >= *end)
+    };
+    while ends.len() < partitions || !ends.iter().all(is_read) {
         if let Some(chunk) = consumer.next_timeout(super::TICK)? {
             for batch in chunk.batches() {
                 let lines = lines.entry(batch.partition()).or_default();
@@ -122,8 +126,8 @@ fn kavka(cluster: &Cluster, topic: &str) -> Result<Lines, Failure> {
             }
         }
         while let Some(event) = events.try_next() {
-            if let Event::EndOfPartition { partition, .. } = event {
-                ended.insert(partition);
+            if let Event::EndOfPartition { partition, offset, .. } = event {
+                ends.insert(partition, offset);
             }
         }
     }
