@@ -123,7 +123,9 @@ fn main() -> Result<ExitCode, Failure> {
 
 /// Sessions of six seconds, and transactions that are looked at every second.
 fn impatient(version: Version, nodes: usize) -> Spec {
+    // The timestamps of the records are old.
     let spec = Spec::new(version, nodes)
+        .set("log.retention.ms", -1)
         .set("transaction.abort.timed.out.transaction.cleanup.interval.ms", 1000);
     if version != Version::V4_4_0 {
         return spec;
