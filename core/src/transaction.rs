@@ -92,6 +92,8 @@ pub(crate) struct Transaction {
     end_since: Tick,
     /// An EndTxn may have been carried out although no response says so.
     uncertain: bool,
+    /// A request may still come to a coordinator that takes it for one of the next transaction.
+    stray: bool,
     offsets: Offsets,
     news: News,
     dirty: bool,
@@ -115,6 +117,7 @@ impl Transaction {
             fatal: None,
             end_since: Tick::NEVER,
             uncertain: false,
+            stray: false,
             offsets: Offsets::NONE,
             news: News::NONE,
             dirty: true,
@@ -259,7 +262,7 @@ impl Transaction {
             return Due::Nothing;
         }
         match self.identity {
-            Identity::Wanted => return Due::Init,
+            Identity::Wanted | Identity::Stray => return Due::Init,
             Identity::Refused => return Due::Nothing,
             Identity::Known if self.phase == Phase::None => return Due::Nothing,
             Identity::Known => {}

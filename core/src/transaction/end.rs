@@ -137,6 +137,12 @@ impl Transaction {
         if producer.wants_epoch() {
             self.identity = Identity::Wanted;
         }
+        // It may have waited in the broker's queue (KIP-890).
+        let stray = core::mem::take(&mut self.stray);
+        if guard!("what comes late meets another epoch", stray) && self.identity == Identity::Known
+        {
+            self.identity = Identity::Stray;
+        }
         self.dirty = true;
     }
 }

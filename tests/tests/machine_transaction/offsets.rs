@@ -18,17 +18,21 @@ use crate::steps::{
 const MEMBER: Membership<'_> =
     Membership { group: "g", member: "m-1", generation: 7, instance: Some("i") };
 
-fn consumed(topic: &'static str, partition: i32, offset: i64) -> Consumed<'static> {
+pub(crate) fn consumed(topic: &'static str, partition: i32, offset: i64) -> Consumed<'static> {
     Consumed { topic, partition, offset, leader_epoch: 3, metadata: "why" }
 }
 
-fn send(s: &mut Script, offsets: &[Consumed<'_>]) {
+pub(crate) fn send(s: &mut Script, offsets: &[Consumed<'_>]) {
     let now = s.now();
     s.client.send_offsets(now, &MEMBER, offsets).expect("taken");
 }
 
 /// Responds with a code for each partition.
-fn answer(s: &mut Script, asked: &Requested<TxnOffsetCommitRequest>, code: impl Fn(i32) -> i16) {
+pub(crate) fn answer(
+    s: &mut Script,
+    asked: &Requested<TxnOffsetCommitRequest>,
+    code: impl Fn(i32) -> i16,
+) {
     let topics = asked.body.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             TxnOffsetCommitResponsePartition::default()

@@ -208,7 +208,7 @@ fn transactions_end_as_they_say() {
 }
 
 /// What goes wrong next.
-fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>) {
+fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>, profile: Profile) {
     const APIS: [ApiKey; 5] = [
         ApiKey::EndTxn,
         ApiKey::AddPartitionsToTxn,
@@ -234,10 +234,13 @@ fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>) {
                 ApiKey::Produce => rng.pick(&[19, 51, 7, 6]),
                 _ => rng.pick(&[14, 15, 16, 51]),
             };
-            let fault = match rng.below(4) {
+            // Nothing protects transactions of 2.4 from what comes late.
+            let late = api != ApiKey::FindCoordinator && profile != Profile::V2_4;
+            let fault = match rng.below(6) {
                 0 => Fault::DropRequest,
                 1 => Fault::DropResponse,
                 2 if api != ApiKey::FindCoordinator => Fault::Error(code),
+                3 | 4 if late => Fault::Late(rng.millis(1, 3000)),
                 _ => Fault::Delay(rng.millis(1, 2000)),
             };
             world.cluster.inject(broker, api, fault, 1 + rng.below(2) as usize);
@@ -274,7 +277,7 @@ fn no_trouble_makes_a_transaction_half_or_its_end_a_lie() {
             let mut down = Vec::new();
             for _ in 0..30 {
                 world.run_for(rng.millis(1, 400));
-                trouble(&mut world, &mut rng, &mut down);
+                trouble(&mut world, &mut rng, &mut down, profile);
                 if profile == Profile::V4_4 && rng.below(10) == 0 {
                     // Upgrades and downgrades while it runs.
                     world.cluster.set_transaction_version(rng.pick(&[0, 2]));
