@@ -294,6 +294,36 @@ fn no_trouble_makes_a_transaction_half_or_its_end_a_lie() {
     assert!(whole > 400, "{whole} committed: the runs say little");
 }
 
+/// Requests whose answers are lost are carried out when the next transaction may be open already.
+#[test]
+fn what_comes_late_tears_no_transaction() {
+    const APIS: [ApiKey; 3] = [ApiKey::EndTxn, ApiKey::AddPartitionsToTxn, ApiKey::Produce];
+    for profile in [Profile::V2_8, Profile::V3_9, Profile::V4_4] {
+        for seed in seeds() {
+            let mut rng = Rng(seed ^ 177);
+            let transactions =
+                Transactions { version: version_of(profile), ..Transactions::default() };
+            let mut world = World::new(seed, options(profile, transactions));
+            world.cluster.create_topic(TOPIC, PARTITIONS).expect("created");
+            let writer = join(&mut world, Writer::new(seed, 0, 100));
+            while !world.app(writer).is_done() {
+                let (api, by) = (rng.pick(&APIS), rng.millis(1, 200));
+                for broker in world.cluster.brokers() {
+                    world.cluster.inject(broker, api, Fault::Late(by), 1);
+                }
+                world.run_for(rng.millis(300, 2000));
+            }
+            calm(&mut world, &mut Vec::new(), &[writer]);
+            let at = format!("{}, {profile}", world.at());
+            let whole = judge(&at, &world, &[writer]);
+            // What opens a transaction between an end and the next epoch makes older
+            // coordinators fence whoever has the id.
+            let over = world.app(writer).over;
+            assert!(whole > 30 || over && profile != Profile::V4_4, "{at}: {whole} committed");
+        }
+    }
+}
+
 #[test]
 fn the_older_of_two_producers_ends_and_the_newer_goes_on() {
     for profile in PROFILES {
