@@ -134,6 +134,27 @@ fn the_group_is_added_first_before_version_two() {
 }
 
 #[test]
+fn x2_a_coordinator_that_moves_while_the_group_is_added_is_found() {
+    let (mut s, _) = ready(ADDED);
+    begin(&mut s);
+    send(&mut s, &[consumed("u", 0, 10)]);
+    commit(&mut s);
+    let add = s.expect::<AddOffsetsToTxnRequest>();
+    assert_eq!(add.node, 2);
+    s.world.coordinator = Some(1);
+    s.respond(&add, AddOffsetsToTxnResponse::default().with_error_code(16));
+    let add = s.expect::<AddOffsetsToTxnRequest>();
+    assert_eq!(add.node, 1);
+    s.respond(&add, AddOffsetsToTxnResponse::default());
+    let asked = s.expect::<TxnOffsetCommitRequest>();
+    answer(&mut s, &asked, |_| 0);
+    let asked = s.expect::<EndTxnRequest>();
+    assert!(asked.body.committed && asked.node == 1);
+    end(&mut s, &asked, 0);
+    assert_eq!(events(&mut s), ["offsets", "committed"]);
+}
+
+#[test]
 fn refusals_that_pass_are_repeated() {
     // aiokafka#1004
     let (mut s, _) = ready(IMPLICIT);
