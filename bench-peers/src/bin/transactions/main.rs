@@ -106,7 +106,7 @@ fn measure(options: &Options, topic: &str) -> Result<()> {
     }
 }
 
-/// Measures in a process of its own, on a topic of its own; returns the seconds of each transaction.
+/// Measures in a process and on a topic of their own; returns the seconds of each transaction.
 fn child(options: &Options, bootstrap: &str, client: Client, records: u64) -> Result<Vec<f64>> {
     let unique = std::time::UNIX_EPOCH.elapsed()?.as_micros();
     let topic = format!("transactions-{client:?}-{unique}");
