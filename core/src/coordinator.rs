@@ -106,9 +106,10 @@ impl Coordinator {
         }
         let LookUp { key, kind, tag, .. } = *look_up;
         let Some(conn) = cx.pick_main(None, kind) else {
-            // No topic may be known that a connection is made for.
-            #[cfg(feature = "pattern")]
-            cx.want_connection();
+            // Nothing else may need one, where no topic is known or a transaction has no records.
+            if guard!("a look-up has a connection made", true) {
+                cx.want_connection();
+            }
             return cx.now + AGAIN;
         };
         let Cx { net, settings, now, .. } = cx;

@@ -43,6 +43,8 @@ use growth::Growth;
 pub(crate) use leader::LeaderMem;
 #[cfg(feature = "classic")]
 pub use leader::{Leader, LeaderMemory};
+#[cfg(feature = "transactions")]
+pub use marker::CommitMark;
 use news::News;
 pub(crate) use owner::Memo;
 #[cfg(feature = "pattern")]

@@ -60,7 +60,7 @@ pub(crate) const ADMIN: bool = cfg!(feature = "admin");
 #[cfg(feature = "classic")]
 pub(crate) const RACKS: bool = unless_lean(cfg!(feature = "std"));
 /// The client may be a member of a group.
-pub(crate) const GROUPS: bool = cfg!(feature = "group");
+pub(crate) const COORDINATORS: bool = cfg!(any(feature = "group", feature = "transactions"));
 /// A batch that was packed is unpacked where it has to be taken apart.
 #[cfg(all(feature = "pack", any(feature = "lz4", feature = "snappy")))]
 pub(crate) const UNPACKS: bool = SPLIT || CULPRITS;

@@ -127,6 +127,8 @@ pub use event::{
 pub use event::{Consumed, Membership, Outcome};
 #[cfg(feature = "group-admin")]
 pub use event::{GroupAdmin, GroupOffset, GroupReply};
+#[cfg(all(feature = "group", feature = "transactions"))]
+pub use group::CommitMark;
 #[cfg(feature = "classic")]
 #[doc(hidden)]
 pub use group::Leader;

@@ -32,6 +32,9 @@ pub(crate) use owner::Memo;
 const AGAIN: Span = Span::from_millis(20);
 /// First pause after CONCURRENT_TRANSACTIONS: the last transaction ends within milliseconds.
 const SOON: Span = Span::from_millis(20);
+/// Time for the markers of a transaction that has ended. Who comes before them is held up for 20 ms
+/// by the leader (`add.partitions.to.txn.retry.backoff.ms`), or by [`SOON`].
+const MARKING: Span = Span::from_millis(2);
 /// What a coordinator may take beyond the time limit of a transaction.
 const GRACE: Span = Span::from_secs(60);
 
@@ -92,6 +95,8 @@ pub(crate) struct Transaction {
     end_since: Tick,
     /// An EndTxn may have been carried out although no response says so.
     uncertain: bool,
+    /// A request may still come to a coordinator that takes it for one of the next transaction.
+    stray: bool,
     offsets: Offsets,
     news: News,
     dirty: bool,
@@ -115,6 +120,7 @@ impl Transaction {
             fatal: None,
             end_since: Tick::NEVER,
             uncertain: false,
+            stray: false,
             offsets: Offsets::NONE,
             news: News::NONE,
             dirty: true,
@@ -259,7 +265,7 @@ impl Transaction {
             return Due::Nothing;
         }
         match self.identity {
-            Identity::Wanted => return Due::Init,
+            Identity::Wanted | Identity::Stray => return Due::Init,
             Identity::Refused => return Due::Nothing,
             Identity::Known if self.phase == Phase::None => return Due::Nothing,
             Identity::Known => {}

@@ -64,7 +64,7 @@ fn transform(consumer: &Consumer, producer: &Producer, from: &str, to: &str) -> 
         // What was taken away from this member may be another's: nothing of it may be committed.
         let member = consumer.membership().wait()?.filter(|member| member.losses == 0);
         let member = member.ok_or(ErrorKind::Group(GroupError::NoMember))?;
-        let sent = transaction.send_offsets(&member.lent(), &offsets);
+        let sent = transaction.send_offsets(&member, &offsets);
         transaction.commit().wait()?;
         sent.wait()
     };

@@ -21,6 +21,8 @@ pub enum Fault {
     DropRequest,
     /// Applied; the response (and what follows it on the connection) is delayed by this time.
     Delay(Duration),
+    /// The connection closes; applied that much later, as if it had waited in the broker's queue.
+    Late(Duration),
     /// Applied; the response throttles the client for this many milliseconds.
     Throttle(i32),
 }

@@ -213,6 +213,7 @@ enum Event {
     Overdue { id: StrBytes, since: Duration },
     Mark { id: StrBytes },
     Round { group: StrBytes },
+    Late { broker: i32, incarnation: u64, request: Box<Request> },
 }
 
 /// A partition whose log or leader changed; fetches that wait for it are checked again.
@@ -472,13 +473,25 @@ impl Cluster {
             Event::Overdue { id, since } => self.overdue(&id, since),
             Event::Mark { id } => self.mark(&id),
             Event::Round { group } => self.check_round(&group),
+            Event::Late { broker, incarnation, request } => {
+                let same = |node: &Node| node.incarnation == incarnation;
+                if self.nodes.get(&broker).is_some_and(same) {
+                    // Nobody is there to read the response.
+                    self.serve(broker, u64::MAX, *request);
+                }
+            }
         }
     }
 
     /// Serves one request at a live, running broker.
     fn serve(&mut self, broker: i32, conn: u64, request: Request) -> Reply {
+        let fault = self.faults.take(broker, request.api);
+        if let (Some(Fault::Late(by)), Some(node)) = (fault, self.nodes.get(&broker)) {
+            let (incarnation, request) = (node.incarnation, Box::new(request));
+            self.schedule(self.now + by, Event::Late { broker, incarnation, request });
+            return Reply::Close;
+        }
         let Request { api, version, correlation, body, .. } = request;
-        let fault = self.faults.take(broker, api);
         if fault == Some(Fault::DropRequest) {
             return Reply::Close;
         }

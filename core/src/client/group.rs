@@ -144,6 +144,17 @@ impl Commands<'_> {
         self.owners.group.committed(part)
     }
 
+    /// Returns what commits of a partition have in front of their metadata, so that later members
+    /// begin where nothing is skipped: it has to be in front of
+    /// [`Consumed::metadata`](crate::Consumed::metadata), too. `None` under
+    /// [`Config::group_skips`](crate::Config::group_skips).
+    #[cfg(feature = "transactions")]
+    #[must_use]
+    pub fn commit_mark(&self, at: PartitionId) -> Option<crate::CommitMark> {
+        let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
+        self.owners.group.commit_mark(&self.cx, part)
+    }
+
     /// Returns this member's id and epoch in its group; `None` outside of one.
     #[must_use]
     pub fn membership(&self) -> Option<(&str, i32)> {

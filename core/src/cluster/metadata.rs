@@ -8,7 +8,7 @@ use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::connection::{Conn, Role};
 use crate::error::Error;
 use crate::event::{Signal, Source};
-use crate::has::{ADMIN, GROUPS};
+use crate::has::{ADMIN, COORDINATORS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -184,7 +184,7 @@ impl<'d> Cx<'d> {
     }
 
     /// Has a connection made where there is none, although no topic needs it.
-    #[cfg(feature = "pattern")]
+    #[cfg(any(feature = "group", feature = "transactions"))]
     pub(crate) fn want_connection(&mut self) {
         let main = |conn: &Conn| conn.role == Role::Main && conn.is_live();
         let any = self.net.conns.iter().any(main);
@@ -192,7 +192,7 @@ impl<'d> Cx<'d> {
     }
 
     fn brokers_wanted(&self) -> bool {
-        (ADMIN || GROUPS) && self.cluster.brokers_wanted
+        (ADMIN || COORDINATORS) && self.cluster.brokers_wanted
     }
 
     /// Requests metadata of topics that is too old. Returns when the next one's is.

@@ -402,6 +402,13 @@ impl<'d> Group<'d> {
         }
     }
 
+    /// Returns what commits of a partition begin with.
+    #[cfg(feature = "transactions")]
+    pub(crate) fn commit_mark(&self, cx: &Cx<'d>, part: usize) -> Option<super::CommitMark> {
+        let slot = usize::from(cx.cluster.table[part].topic);
+        cx.settings.exact_start.then(|| self.marker(cx.cluster.topics[slot].id, slot).text())
+    }
+
     /// Handles a commit that could not be fetched.
     fn not_fetched(&mut self, cx: &mut Cx<'d>, part: usize, code: ErrorCode) {
         let share = &mut self.shares[part];

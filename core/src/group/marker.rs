@@ -27,17 +27,20 @@ pub(super) struct Marker {
     pub(super) met: (u32, i64),
 }
 
-/// A text in the making; what does not fit is left out.
-pub(super) struct Text {
+/// The text in front of the metadata of a commit, at most 64 bytes, ASCII. See
+/// [`Config::group_skips`](crate::Config::group_skips).
+#[derive(Clone, Copy, Debug)]
+pub struct CommitMark {
     bytes: [u8; LONGEST],
     len: usize,
 }
 
-impl Text {
+impl CommitMark {
     const fn new() -> Self {
         Self { bytes: [0; LONGEST], len: 0 }
     }
 
+    /// What does not fit is left out.
     fn put(&mut self, text: &[u8]) {
         if let Some(to) = self.bytes.get_mut(self.len..self.len + text.len()) {
             to.copy_from_slice(text);
@@ -61,6 +64,13 @@ impl Text {
 
     fn id(&mut self, id: &Uuid) {
         self.put(&base64(&id.0));
+    }
+
+    /// Returns the text.
+    #[cfg(feature = "transactions")]
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
     /// Returns the bytes, all ASCII.
@@ -96,8 +106,8 @@ fn from_base64(text: &[u8]) -> Option<Uuid> {
 }
 
 impl Marker {
-    pub(super) fn text(&self) -> Text {
-        let mut text = Text::new();
+    pub(super) fn text(&self) -> CommitMark {
+        let mut text = CommitMark::new();
         text.put(HEAD);
         text.number(u64::from(self.count));
         text.put(b";b=");

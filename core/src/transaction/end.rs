@@ -1,7 +1,7 @@
 //! EndTxn, and what its answer says about the transaction. A commit whose answer was lost is
 //! repeated until one tells; one that cannot tell any more is reported as unknown.
 
-use super::{AGAIN, Begun, Identity, Phase, Transaction};
+use super::{AGAIN, Begun, Identity, MARKING, Phase, Transaction};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::error::{Error, TransactionError};
@@ -59,6 +59,9 @@ impl Transaction {
             } else if self.protocol == Some(Protocol::Implicit) {
                 // It does not say with which epoch to go on.
                 self.identity = Identity::Wanted;
+            }
+            if guard!("markers are given their time", true) {
+                self.retry_at = cx.now + MARKING;
             }
             return self.finish(producer, None);
         }
@@ -136,6 +139,12 @@ impl Transaction {
         // Before anything else happens under the old one.
         if producer.wants_epoch() {
             self.identity = Identity::Wanted;
+        }
+        // It may have waited in the broker's queue (KIP-890).
+        let stray = core::mem::take(&mut self.stray);
+        if guard!("what comes late meets another epoch", stray) && self.identity == Identity::Known
+        {
+            self.identity = Identity::Stray;
         }
         self.dirty = true;
     }

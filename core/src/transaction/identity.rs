@@ -14,6 +14,8 @@ use crate::wire::{Encode, ErrorCode, init_producer_id};
 pub(super) enum Identity {
     /// Not known yet, or to be raised.
     Wanted,
+    /// To be raised where brokers have a request for it.
+    Stray,
     /// The coordinator refuses; the next transaction asks again.
     Refused,
     Known,
@@ -26,6 +28,10 @@ impl Transaction {
         let versions = &cx.net.conns[conn].versions;
         let raises = self.ids.0 >= 0;
         let fault = if raises { lacks_epochs(versions) } else { versions.lacks(Kind::TxnInit) };
+        if fault.is_some() && self.identity == Identity::Stray {
+            (self.identity, self.dirty) = (Identity::Known, true);
+            return Tick::NEVER;
+        }
         if let Some(fault) = fault {
             self.die(TransactionError::Peer(fault));
             return Tick::NEVER;

@@ -7,7 +7,7 @@ use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
 use crate::error::{Error, TransactionError};
-use crate::producer::Producer;
+use crate::producer::{Producer, Protocol};
 use crate::time::Span;
 use crate::wire::ErrorCode;
 use crate::wire::table::Segment;
@@ -99,6 +99,9 @@ impl Transaction {
         error: Error,
     ) {
         let tag = lost.requested.tag;
+        // Each end raises the epoch where Produce adds partitions.
+        let stays = self.protocol == Some(Protocol::Added);
+        self.stray |= stays && lost.left_whole() && lost.requested.kind != Kind::TxnCoordinator;
         match lost.requested.kind {
             Kind::TxnCoordinator => self.sought(cx, tag[1]),
             Kind::TxnOffsets => self.offsets_lost(cx, tag[0], error),

@@ -1,5 +1,6 @@
 //! The background thread's part in a group: commits, revocations, the end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kavka_core::{
@@ -173,7 +174,21 @@ impl Run<'_> {
             generation,
             instance: Some(instance.clone()).filter(|id| !id.is_empty()),
             losses: self.member.losses,
+            marks: self.marks(driver),
         })
+    }
+
+    /// Returns what commits begin with, by topic.
+    fn marks(&self, driver: &Driver<'_>) -> Vec<(String, String)> {
+        let mut marks = BTreeMap::new();
+        for ((topic, _), at) in &self.ids {
+            if !marks.contains_key(topic)
+                && let Some(mark) = driver.commit_mark(*at)
+            {
+                marks.insert(topic, mark.as_str().to_owned());
+            }
+        }
+        marks.into_iter().map(|(topic, mark)| (topic.to_string(), mark)).collect()
     }
 
     /// Leaves the group; the caller waits for that.

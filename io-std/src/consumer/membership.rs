@@ -47,7 +47,7 @@ pub(super) struct Polls {
 }
 
 /// What a group knows a member by, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberId {
     /// The group.
     pub group: String,
@@ -61,9 +61,21 @@ pub struct MemberId {
     /// with them: others may read them already, so that what was taken of them must not be
     /// committed.
     pub losses: u64,
+    /// What this group's commits of a topic have in front of their metadata, so that later members
+    /// begin where nothing is skipped. [`Transaction::send_offsets`] puts it there, too.
+    ///
+    /// [`Transaction::send_offsets`]: crate::Transaction::send_offsets
+    pub marks: Vec<(String, String)>,
 }
 
 impl MemberId {
+    /// Returns what commits offsets of a group without being a member of it: only one process at a
+    /// time may do that, and the coordinator does not check it.
+    #[must_use]
+    pub fn outside(group: &str) -> Self {
+        Self { group: group.to_owned(), generation: -1, ..Self::default() }
+    }
+
     /// Returns it in the form that a transaction takes.
     #[must_use]
     pub fn lent(&self) -> Membership<'_> {

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kavka_core::Consumed;
 use kavka_core::record::Record;
-use kavka_core::{Consumed, Membership};
 
 use super::chunk::Delivered;
 use super::inbox::{Inbox, Item, To};
 use super::turn::{Offsets, Turn};
+use crate::consumer::MemberId;
 use crate::error::ProduceError;
 use crate::pending::{Cell, Pending};
 
@@ -95,7 +96,7 @@ impl<'p> Transaction<'p> {
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing.
-    pub fn send_offsets(&self, member: &Membership<'_>, offsets: &[Consumed<'_>]) -> Pending<()> {
+    pub fn send_offsets(&self, member: &MemberId, offsets: &[Consumed<'_>]) -> Pending<()> {
         let (done, pending) = Cell::pair();
         let offsets = Offsets::new(member, offsets);
         self.inbox.submit(|_| Item::Turn(Turn::Offsets { offsets, done }));

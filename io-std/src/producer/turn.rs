@@ -2,6 +2,8 @@
 
 use kavka_core::{Consumed, Membership};
 
+use crate::consumer::MemberId;
+
 use crate::error::Error;
 use crate::pending::Setter;
 
@@ -14,36 +16,22 @@ pub(super) enum Turn {
 
 /// Offsets on their way to the background thread.
 pub(super) struct Offsets {
-    group: String,
-    member: String,
-    generation: i32,
-    instance: Option<String>,
+    member: MemberId,
     list: Vec<(String, i32, i64, i32, String)>,
 }
 
 impl Offsets {
-    pub(super) fn new(member: &Membership<'_>, offsets: &[Consumed<'_>]) -> Self {
+    pub(super) fn new(member: &MemberId, offsets: &[Consumed<'_>]) -> Self {
         let owned = |at: &Consumed<'_>| {
-            let (topic, text) = (at.topic.to_owned(), at.metadata.to_owned());
-            (topic, at.partition, at.offset, at.leader_epoch, text)
+            let mark = member.marks.iter().find(|(topic, _)| topic == at.topic);
+            let text = mark.map_or("", |(_, mark)| mark).to_owned() + at.metadata;
+            (at.topic.to_owned(), at.partition, at.offset, at.leader_epoch, text)
         };
-        Self {
-            group: member.group.to_owned(),
-            member: member.member.to_owned(),
-            generation: member.generation,
-            instance: member.instance.map(str::to_owned),
-            list: offsets.iter().map(owned).collect(),
-        }
+        Self { member: member.clone(), list: offsets.iter().map(owned).collect() }
     }
 
     /// Calls `f` with the form that the machine takes.
     pub(super) fn with<T>(&self, f: impl FnOnce(&Membership<'_>, &[Consumed<'_>]) -> T) -> T {
-        let member = Membership {
-            group: &self.group,
-            member: &self.member,
-            generation: self.generation,
-            instance: self.instance.as_deref(),
-        };
         let lent = |(topic, partition, offset, leader_epoch, metadata)| Consumed {
             topic,
             partition,
@@ -54,7 +42,7 @@ impl Offsets {
         let list = self.list.iter().map(|(topic, index, offset, epoch, text)| {
             lent((topic.as_str(), *index, *offset, *epoch, text.as_str()))
         });
-        f(&member, &list.collect::<Vec<_>>())
+        f(&self.member.lent(), &list.collect::<Vec<_>>())
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kavka_tests::kafka::{Cluster, start_or_skip};
 use kavka_tests::sim::{Groups, Options, Server, Transactions};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process};
 
 use crate::group::impatient;
 use crate::live::Live;
@@ -78,6 +78,34 @@ fn a_program_that_prints_two_lines_or_none_is_reported() {
         run(&server, &copy).bad(1, &["--transform", program, said]);
         assert!(read(&server, "b").is_empty(), "{program}");
     }
+}
+
+/// It would be left behind, and what a pipe holds together, too.
+#[test]
+fn a_program_that_ignores_the_end_of_its_input_is_ended() {
+    for ignores in ["", "trap '' TERM; "] {
+        let server = server();
+        let folder = tempfile();
+        let program = format!(
+            "{ignores}sh -c '{ignores}echo $$ > {folder}; sed -u s/o/0/; while :; do sleep 0.1; \
+             done' | cat"
+        );
+        run(&server, &["copy", "a", "b", "-n", "6", "--transform", &program]).good();
+        let pid = std::fs::read_to_string(&folder).expect("it has begun");
+        std::fs::remove_file(&folder).expect("it is ours");
+        let pid = Pid::from_raw(pid.trim().parse().expect("a process")).expect("not 0");
+        let until = Instant::now() + LONG;
+        while test_kill_process(pid).is_ok() {
+            assert!(Instant::now() < until, "{program} is still running");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A name that no other test uses.
+fn tempfile() -> String {
+    let name = format!("kavka-copy-{}", std::process::id());
+    std::env::temp_dir().join(name).display().to_string()
 }
 
 /// The values of a topic by partition, in order.

@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
+const API_FETCH: i16 = 1;
 const API_METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const API_CREATE_TOPICS: i16 = 19;
@@ -106,6 +107,44 @@ impl Raw {
         let (error, mut partitions) = topics.pop().unwrap_or_default();
         partitions.sort_by_key(|partition| partition.index);
         Ok(Metadata { brokers, controller, error, partitions })
+    }
+
+    /// Sends Fetch v4 to a leader; returns the high watermark and the batches from `offset` on, the
+    /// first of which may begin before it and the last of which may be cut.
+    ///
+    /// # Errors
+    /// Those of the socket, a response that ends too soon, and a refusal.
+    pub fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> io::Result<(i64, Vec<u8>)> {
+        let mut body = (-1i32).to_be_bytes().to_vec(); // no replica
+        body.extend([0; 4]); // without a wait
+        body.extend(1i32.to_be_bytes());
+        body.extend((1i32 << 20).to_be_bytes());
+        body.push(0); // read_uncommitted
+        body.extend(1i32.to_be_bytes());
+        put_string(&mut body, topic);
+        body.extend(1i32.to_be_bytes());
+        body.extend(partition.to_be_bytes());
+        body.extend(offset.to_be_bytes());
+        body.extend((1i32 << 20).to_be_bytes());
+        let response = self.call(API_FETCH, 4, &body)?;
+        let mut input = Input(&response);
+        input.take(4 + 4)?; // throttle time, one topic
+        input.string()?;
+        input.take(4 + 4)?; // one partition, its index
+        let error = input.i16()?;
+        if error != 0 {
+            return Err(io::Error::other(format!("Fetch of {topic}: error {error}")));
+        }
+        let high_watermark = input.i64()?;
+        input.i64()?;
+        input.array(|input| input.take(16))?; // aborted transactions
+        let len = usize::try_from(input.i32()?).unwrap_or(0);
+        Ok((high_watermark, input.take(len)?.to_vec()))
     }
 
     /// Sends CreateTopics v2; returns the error code, 0 when created.
@@ -251,6 +290,11 @@ impl<'a> Input<'a> {
     fn i32(&mut self) -> io::Result<i32> {
         let bytes = self.take(4)?.try_into().map_err(io::Error::other)?;
         Ok(i32::from_be_bytes(bytes))
+    }
+
+    fn i64(&mut self) -> io::Result<i64> {
+        let bytes = self.take(8)?.try_into().map_err(io::Error::other)?;
+        Ok(i64::from_be_bytes(bytes))
     }
 
     /// Reads a string; null reads as empty.

@@ -1,7 +1,7 @@
 //! Commits and aborts, of both protocols.
 
 use kavka_std::kavka_core::{Error as Core, Misuse, TransactionError};
-use kavka_std::{Consumed, ErrorKind, Membership, Record};
+use kavka_std::{Consumed, ErrorKind, MemberId, Record};
 use kavka_tests::kafka::Version;
 
 use crate::{TOPIC, cluster, commit, committed, java, producer, send, sorted, values};
@@ -27,7 +27,7 @@ fn ends(version: Version) {
         commit(producer.transaction().expect("none is open")).expect("an empty one");
     }
     // The offsets of a group count with the transaction.
-    let member = Membership { group: "g", generation: -1, ..Membership::default() };
+    let member = MemberId::outside("g");
     let offset = |offset| Consumed {
         topic: TOPIC,
         partition: 1,

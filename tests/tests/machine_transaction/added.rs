@@ -105,6 +105,22 @@ fn what_was_not_added_is_not_ended() {
 }
 
 #[test]
+fn x7_what_was_added_before_a_refusal_is_ended() {
+    let (mut s, t) = ready(ADDED);
+    sent_added(&mut s, t);
+    s.produce(t, 1, "b");
+    let add = s.expect::<AddPartitionsToTxnRequest>();
+    assert_eq!(added(&add), [1]);
+    add_all(&mut s, &add, |_| 29);
+    assert_eq!(events(&mut s), ["failed: partition 1 29"]);
+    commit(&mut s);
+    let asked = s.expect::<EndTxnRequest>();
+    assert!(!asked.body.committed);
+    end(&mut s, &asked, 0);
+    assert_eq!(events(&mut s), ["not committed: partition 1 29"]);
+}
+
+#[test]
 fn a_transaction_that_ends_is_waited_for_a_moment() {
     let (mut s, t) = ready(ADDED);
     begin(&mut s);

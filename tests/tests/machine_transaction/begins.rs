@@ -37,6 +37,22 @@ fn a_transaction_is_committed_under_its_epoch_and_the_next_one_has_another() {
     s.none::<InitProducerIdRequest>("EndTxn names the epochs");
 }
 
+/// A leader that finds no marker yet holds the record up for ten times as long.
+#[test]
+fn the_next_transaction_gives_the_markers_of_the_last_one_their_time() {
+    let (mut s, t) = ready(IMPLICIT);
+    sent(&mut s, t);
+    commit(&mut s);
+    let asked = s.expect::<EndTxnRequest>();
+    let ended = s.now();
+    end(&mut s, &asked, 0);
+    begin(&mut s);
+    s.produce(t, 0, "b");
+    let produce = s.expect::<ProduceRequest>();
+    let after = ended.until(produce.at);
+    assert!(after >= Duration::from_millis(2) && after < Duration::from_millis(10), "{after:?}");
+}
+
 #[test]
 fn an_empty_transaction_sends_nothing() {
     let (mut s, t) = ready(IMPLICIT);

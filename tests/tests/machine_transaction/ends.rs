@@ -89,6 +89,20 @@ fn a_commit_is_repeated_until_an_answer_tells() {
     }
 }
 
+/// librdkafka#4016: it would end a transaction that may be committed.
+#[test]
+fn x3_an_abort_after_a_commit_is_refused() {
+    let (mut s, _, asked) = committing(IMPLICIT);
+    s.cut(asked.conn);
+    let now = s.now();
+    assert!(s.client.abort_transaction(now).is_err());
+    let again = s.expect::<EndTxnRequest>();
+    assert!(again.body.committed);
+    assert!(s.client.begin(now).is_err(), "its end is not known");
+    end(&mut s, &again, 0);
+    assert_eq!(events(&mut s), ["committed"]);
+}
+
 #[test]
 fn a_coordinator_that_moves_is_looked_up_again() {
     let (mut s, _, asked) = committing(IMPLICIT);

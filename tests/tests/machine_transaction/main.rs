@@ -5,6 +5,7 @@ mod begins;
 mod ends;
 mod errors;
 mod identity;
+mod late;
 mod memory;
 mod offsets;
 mod simulated;

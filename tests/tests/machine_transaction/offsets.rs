@@ -4,29 +4,35 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, ApiKey, EndTxnRequest, InitProducerIdRequest,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use kavka_core::{Consumed, Duration, Membership, Misuse, TransactionError};
+use kavka_core::{Consumed, Duration, Limits, Membership, Misuse, TransactionError};
 use kavka_tests::script::{Requested, Script};
 use kavka_tests::sim::Profile;
 
-use crate::steps::{ADDED, IMPLICIT, begin, commit, end, events, ready, ready_in, sent, world};
+use crate::steps::{
+    ADDED, IMPLICIT, begin, commit, config, end, events, give_id, ready, ready_in, sent, world,
+};
 
 const MEMBER: Membership<'_> =
     Membership { group: "g", member: "m-1", generation: 7, instance: Some("i") };
 
-fn consumed(topic: &'static str, partition: i32, offset: i64) -> Consumed<'static> {
+pub(crate) fn consumed(topic: &'static str, partition: i32, offset: i64) -> Consumed<'static> {
     Consumed { topic, partition, offset, leader_epoch: 3, metadata: "why" }
 }
 
-fn send(s: &mut Script, offsets: &[Consumed<'_>]) {
+pub(crate) fn send(s: &mut Script, offsets: &[Consumed<'_>]) {
     let now = s.now();
     s.client.send_offsets(now, &MEMBER, offsets).expect("taken");
 }
 
 /// Responds with a code for each partition.
-fn answer(s: &mut Script, asked: &Requested<TxnOffsetCommitRequest>, code: impl Fn(i32) -> i16) {
+pub(crate) fn answer(
+    s: &mut Script,
+    asked: &Requested<TxnOffsetCommitRequest>,
+    code: impl Fn(i32) -> i16,
+) {
     let topics = asked.body.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             TxnOffsetCommitResponsePartition::default()
@@ -39,6 +45,25 @@ fn answer(s: &mut Script, asked: &Requested<TxnOffsetCommitRequest>, code: impl 
     });
     let topics = topics.collect();
     s.respond(asked, TxnOffsetCommitResponse::default().with_topics(topics));
+}
+
+/// Nothing else has a connection made: no topic is in use.
+#[test]
+fn a_transaction_of_offsets_alone_finds_its_coordinators() {
+    let world = world(IMPLICIT);
+    let config = config(&world);
+    let mut s = Script::with(world, config, &Limits::small());
+    s.manual(ApiKey::InitProducerId);
+    begin(&mut s);
+    send(&mut s, &[consumed("u", 0, 10)]);
+    commit(&mut s);
+    let init = s.expect::<InitProducerIdRequest>();
+    give_id(&mut s, &init, 0, 5);
+    let asked = s.expect::<TxnOffsetCommitRequest>();
+    answer(&mut s, &asked, |_| 0);
+    let ended = s.expect::<EndTxnRequest>();
+    end(&mut s, &ended, 0);
+    assert_eq!(events(&mut s), ["ready", "offsets", "committed"]);
 }
 
 #[test]
@@ -106,6 +131,27 @@ fn the_group_is_added_first_before_version_two() {
     assert!(asked.version <= 4, "{}", asked.version);
     answer(&mut s, &asked, |_| 0);
     assert!(s.expect::<EndTxnRequest>().body.committed);
+}
+
+#[test]
+fn x2_a_coordinator_that_moves_while_the_group_is_added_is_found() {
+    let (mut s, _) = ready(ADDED);
+    begin(&mut s);
+    send(&mut s, &[consumed("u", 0, 10)]);
+    commit(&mut s);
+    let add = s.expect::<AddOffsetsToTxnRequest>();
+    assert_eq!(add.node, 2);
+    s.world.coordinator = Some(1);
+    s.respond(&add, AddOffsetsToTxnResponse::default().with_error_code(16));
+    let add = s.expect::<AddOffsetsToTxnRequest>();
+    assert_eq!(add.node, 1);
+    s.respond(&add, AddOffsetsToTxnResponse::default());
+    let asked = s.expect::<TxnOffsetCommitRequest>();
+    answer(&mut s, &asked, |_| 0);
+    let asked = s.expect::<EndTxnRequest>();
+    assert!(asked.body.committed && asked.node == 1);
+    end(&mut s, &asked, 0);
+    assert_eq!(events(&mut s), ["offsets", "committed"]);
 }
 
 #[test]

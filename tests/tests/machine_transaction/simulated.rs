@@ -208,7 +208,7 @@ fn transactions_end_as_they_say() {
 }
 
 /// What goes wrong next.
-fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>) {
+fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>, profile: Profile) {
     const APIS: [ApiKey; 5] = [
         ApiKey::EndTxn,
         ApiKey::AddPartitionsToTxn,
@@ -234,10 +234,13 @@ fn trouble(world: &mut World<Writer>, rng: &mut Rng, down: &mut Vec<i32>) {
                 ApiKey::Produce => rng.pick(&[19, 51, 7, 6]),
                 _ => rng.pick(&[14, 15, 16, 51]),
             };
-            let fault = match rng.below(4) {
+            // Nothing protects transactions of 2.4 from what comes late.
+            let late = api != ApiKey::FindCoordinator && profile != Profile::V2_4;
+            let fault = match rng.below(6) {
                 0 => Fault::DropRequest,
                 1 => Fault::DropResponse,
                 2 if api != ApiKey::FindCoordinator => Fault::Error(code),
+                3 | 4 if late => Fault::Late(rng.millis(1, 3000)),
                 _ => Fault::Delay(rng.millis(1, 2000)),
             };
             world.cluster.inject(broker, api, fault, 1 + rng.below(2) as usize);
@@ -274,7 +277,7 @@ fn no_trouble_makes_a_transaction_half_or_its_end_a_lie() {
             let mut down = Vec::new();
             for _ in 0..30 {
                 world.run_for(rng.millis(1, 400));
-                trouble(&mut world, &mut rng, &mut down);
+                trouble(&mut world, &mut rng, &mut down, profile);
                 if profile == Profile::V4_4 && rng.below(10) == 0 {
                     // Upgrades and downgrades while it runs.
                     world.cluster.set_transaction_version(rng.pick(&[0, 2]));
@@ -289,6 +292,36 @@ fn no_trouble_makes_a_transaction_half_or_its_end_a_lie() {
         }
     }
     assert!(whole > 400, "{whole} committed: the runs say little");
+}
+
+/// Requests whose answers are lost are carried out when the next transaction may be open already.
+#[test]
+fn what_comes_late_tears_no_transaction() {
+    const APIS: [ApiKey; 3] = [ApiKey::EndTxn, ApiKey::AddPartitionsToTxn, ApiKey::Produce];
+    for profile in [Profile::V2_8, Profile::V3_9, Profile::V4_4] {
+        for seed in seeds() {
+            let mut rng = Rng(seed ^ 177);
+            let transactions =
+                Transactions { version: version_of(profile), ..Transactions::default() };
+            let mut world = World::new(seed, options(profile, transactions));
+            world.cluster.create_topic(TOPIC, PARTITIONS).expect("created");
+            let writer = join(&mut world, Writer::new(seed, 0, 100));
+            while !world.app(writer).is_done() {
+                let (api, by) = (rng.pick(&APIS), rng.millis(1, 200));
+                for broker in world.cluster.brokers() {
+                    world.cluster.inject(broker, api, Fault::Late(by), 1);
+                }
+                world.run_for(rng.millis(300, 2000));
+            }
+            calm(&mut world, &mut Vec::new(), &[writer]);
+            let at = format!("{}, {profile}", world.at());
+            let whole = judge(&at, &world, &[writer]);
+            // What opens a transaction between an end and the next epoch makes older
+            // coordinators fence whoever has the id.
+            let over = world.app(writer).over;
+            assert!(whole > 30 || over && profile != Profile::V4_4, "{at}: {whole} committed");
+        }
+    }
 }
 
 #[test]

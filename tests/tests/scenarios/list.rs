@@ -82,23 +82,39 @@ fn read_all(folder: &Path, text: &mut String) {
 
 #[test]
 fn scenarios_of_security_name_tests_that_exist() {
-    let section = README.split("\n## ").find(|part| part.starts_with("Security\n"));
-    let rows: Vec<&str> =
-        section.expect("it").lines().filter(|line| line.starts_with("| SE")).collect();
+    check_rows("Security", "SE", 20, &[18]);
+}
+
+#[test]
+fn scenarios_of_transactions_name_tests_that_exist() {
+    check_rows("Transactions", "X", 10, &[]);
+    check_rows("Transactions", "XR", 14, &[]);
+}
+
+/// Checks the rows of a section whose numbers begin with this; those of `silent` name no test.
+fn check_rows(section: &str, prefix: &str, count: usize, silent: &[usize]) {
+    let found = README.split("\n## ").find(|part| part.starts_with(&format!("{section}\n")));
+    let is_row = |line: &&str| {
+        let rest = line.strip_prefix("| ").and_then(|rest| rest.strip_prefix(prefix));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let rows: Vec<&str> = found.expect("the section").lines().filter(is_row).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     for folder in ["tests", "../io-std/tests", "../io-embassy/tests"] {
         read_all(&root.join(folder), &mut sources);
     }
     for (n, row) in (1..).zip(&rows) {
-        assert!(row.starts_with(&format!("| SE{n} |")), "{row}");
+        assert!(row.starts_with(&format!("| {prefix}{n} |")), "{row}");
         let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty() || n == 18, "{row}");
+        assert!(!named.is_empty() || silent.contains(&n), "{row}");
         for name in named {
-            assert!(sources.contains(&format!("fn {name}(")), "SE{n}: no test {name}");
+            let program = root.join("src/bin").join(name).exists();
+            let there = program || sources.contains(&format!("fn {name}("));
+            assert!(there, "{prefix}{n}: no test {name}");
         }
     }
-    assert_eq!(rows.len(), 20);
+    assert_eq!(rows.len(), count);
 }
 
 #[test]

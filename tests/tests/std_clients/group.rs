@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavka_std::{Consumer, ErrorKind, Event, Events, Producer, Record, Start};
-use kavka_tests::sim::{Groups, Options, Server};
+use kavka_std::{Consumed, Consumer, ErrorKind, Event, Events, Producer, Record, Start};
+use kavka_tests::sim::{Groups, Options, Server, Transactions};
 
 use crate::{LONG, config, reported};
 
@@ -116,4 +116,51 @@ fn a_partition_that_is_taken_away_before_the_application_is_done_counts_as_lost(
     assert_eq!(again.losses, 1, "one of two");
     assert_eq!(again.member, member.member, "it is the same member");
     drop(other);
+}
+
+/// The offsets of a transaction replace those that the member committed at its start.
+#[test]
+fn offsets_of_transactions_have_the_mark_of_the_group() {
+    let groups = Groups { interval: Duration::from_millis(100), ..Groups::default() };
+    let transactions = Some(Transactions::default());
+    let options = Options { brokers: 1, groups: Some(groups), transactions, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 1).expect("a new topic");
+    let config = config(&server);
+    let member = config.clone().group("g").start(Start::Latest);
+    let consumer = Consumer::subscribe(member.clone(), &["t"]).expect("a member");
+    first(&consumer.events(), partitions_of);
+    let producer = Producer::new(config.clone()).expect("a producer");
+    let write = |partition, text: &[u8]| {
+        reported(producer.send_to("t", partition, &Record::new(text)).expect("taken"))
+            .expect("sent")
+    };
+    // Until its start is known, what is written is before it.
+    let mut taken = None;
+    while taken.is_none() {
+        write(0, b"one");
+        taken = consumer.next_timeout(Duration::from_millis(50)).expect("no error");
+    }
+    let offset = taken.iter().flat_map(|chunk| chunk.batches()).map(|b| b.next_offset()).max();
+    let offset = offset.expect("a batch");
+    let writer = Producer::new(config.transactional_id("x")).expect("a producer");
+    let transaction = writer.transaction().expect("none is open");
+    let id = reported(consumer.membership()).expect("a result").expect("a member");
+    let consumed =
+        Consumed { topic: "t", partition: 0, offset, leader_epoch: -1, metadata: "mine" };
+    reported(transaction.send_offsets(&id, &[consumed])).expect("they are part of it");
+    reported(transaction.commit()).expect("committed");
+    let committed = server.with(|cluster| cluster.group_offset("g", "t", 0));
+    let (at, text) = committed.expect("a commit");
+    assert!(at == offset && text.starts_with("kv1;n=1;") && text.ends_with(";mine"), "{text}");
+    consumer.close(LONG).expect("it leaves");
+    // Nobody is there when the topic grows.
+    server.grow("t", 2).expect("grown");
+    write(1, b"two");
+    let next = Consumer::subscribe(member, &["t"]).expect("a member");
+    let found = |chunk: &kavka_std::Chunk| {
+        let mut values = chunk.records().map(|record| record.expect("sound").value);
+        values.any(|value| value == Some(b"two"))
+    };
+    while !found(&reported(next.next()).expect("records")) {}
 }

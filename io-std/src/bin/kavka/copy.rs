@@ -287,7 +287,7 @@ impl Copy<'_> {
             metadata: "",
         };
         let list: Vec<_> = offsets.iter().map(consumed).collect();
-        transaction.send_offsets(&member.lent(), &list)
+        transaction.send_offsets(member, &list)
     }
 
     fn commit_offsets(&self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Error> {

@@ -51,6 +51,8 @@ enum Timing {
     ReconnectMax,
     MetadataAge,
     FetchWait,
+    Session,
+    Heartbeat,
 }
 
 #[derive(Clone, Copy)]
@@ -61,13 +63,11 @@ enum Size {
 }
 
 /// Properties that mean nothing to a command that assigns partitions and prints bytes.
-const NO_EFFECT: [&str; 14] = [
+const NO_EFFECT: [&str; 12] = [
     "group.id",
     "group.instance.id",
     "enable.auto.commit",
     "auto.commit.interval.ms",
-    "session.timeout.ms",
-    "heartbeat.interval.ms",
     "max.poll.records",
     "max.poll.interval.ms",
     "key.serializer",
@@ -189,11 +189,13 @@ impl Properties {
             "reconnect.backoff.max.ms" => Timing::ReconnectMax,
             "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => Timing::MetadataAge,
             "fetch.max.wait.ms" | "fetch.wait.max.ms" => Timing::FetchWait,
+            "session.timeout.ms" => Timing::Session,
+            "heartbeat.interval.ms" => Timing::Heartbeat,
             _ => return self.set_size(key, value),
         };
         let (least, most) = match timing {
             Timing::FetchWait => (0, INT),
-            Timing::Request => (1, INT),
+            Timing::Request | Timing::Session | Timing::Heartbeat => (1, INT),
             _ => (1, LONG),
         };
         self.durations.push((timing, millis(value, least, most)?));
@@ -289,6 +291,8 @@ impl Properties {
                     Timing::ReconnectMax => core.reconnect_backoff_max = value,
                     Timing::MetadataAge => core.metadata_max_age = value,
                     Timing::FetchWait => core.fetch_max_wait = value,
+                    Timing::Session => core.session_timeout = value,
+                    Timing::Heartbeat => core.heartbeat_interval = value,
                 }
             }
             // A pause given alone may be longer than the default of its maximum.
@@ -314,7 +318,7 @@ fn is_secret(key: &str) -> bool {
 fn check(key: &str) -> Result<Taken, String> {
     match key {
         "compression.lz4.level" => Ok(Taken::Warn("has no effect: there is one level")),
-        "transactional.id" => Err("transactions are not supported yet".into()),
+        "transactional.id" => Err("is for copy alone: --transactional-id".into()),
         _ if key.starts_with("sasl.") || key.starts_with("ssl.") => {
             Ok(Taken::Warn("has no effect here"))
         }

@@ -5,18 +5,23 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
+use std::time::Instant;
 
 use super::Failure;
 
 /// A program that prints nothing for this long keeps its output back, or hangs. A transaction lasts
 /// longer.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Time to end after the end of its input, and again after it was told to.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often its end is looked for.
+const TICK: Duration = Duration::from_millis(5);
 
 pub(super) struct Transform {
     command: String,
     child: Child,
     /// To the threads that write and read, so that neither side waits for the other's pipe.
-    values: Sender<Vec<u8>>,
+    values: Option<Sender<Vec<u8>>>,
     lines: Receiver<Vec<u8>>,
     line: Vec<u8>,
 }
@@ -24,12 +29,12 @@ pub(super) struct Transform {
 impl Transform {
     pub(super) fn start(command: &str) -> Result<Self, Failure> {
         let failed = |why: &dyn core::fmt::Display| Failure::Failed(format!("{command}: {why}"));
-        let mut child = Command::new("sh")
-            .args(["-c", command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed(&error))?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A group of its own: Ctrl-C is for us, who end it when all is committed.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let mut child = shell.spawn().map_err(|error| failed(&error))?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(&"no pipe"));
         };
@@ -53,6 +58,7 @@ impl Transform {
                 }
             }
         });
+        let values = Some(values);
         Ok(Self { command: command.to_owned(), child, values, lines, line: Vec::new() })
     }
 
@@ -62,10 +68,11 @@ impl Transform {
             return Err(self.failed("a value has several lines; it cannot be given as one"));
         }
         self.expect_none()?;
-        let sent = self.values.send([value, b"\n"].concat());
+        let line = [value, b"\n"].concat();
+        let sent = self.values.as_ref().is_some_and(|values| values.send(line).is_ok());
         self.line = match (sent, self.lines.recv_timeout(PATIENCE)) {
-            (Ok(()), Ok(line)) => line,
-            (Ok(()), Err(RecvTimeoutError::Timeout)) => {
+            (true, Ok(line)) => line,
+            (true, Err(RecvTimeoutError::Timeout)) => {
                 return Err(
                     self.failed("prints nothing; does it flush each line (sed -u, stdbuf -oL)?")
                 );
@@ -91,8 +98,36 @@ impl Transform {
 
 impl Drop for Transform {
     fn drop(&mut self) {
-        // Its input ends with this process, at the latest.
-        let _ = self.child.kill();
+        // The end of its input.
+        self.values = None;
+        for tells in [false, true] {
+            if tells {
+                signal(&mut self.child, false);
+            }
+            let until = Instant::now() + GRACE;
+            while Instant::now() < until {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                thread::sleep(TICK);
+            }
+        }
+        signal(&mut self.child, true);
         let _ = self.child.wait();
     }
+}
+
+/// Ends a program and what it has started, at once or as it likes.
+#[cfg(unix)]
+fn signal(child: &mut Child, at_once: bool) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+
+    let how = if at_once { Signal::KILL } else { Signal::TERM };
+    let _ = kill_process_group(Pid::from_child(child), how); // it may have ended
+}
+
+/// There is but one way.
+#[cfg(not(unix))]
+fn signal(child: &mut Child, _at_once: bool) {
+    let _ = child.kill();
 }
