@@ -4,7 +4,7 @@ use super::topics::Plan;
 use super::{Cluster, Complaint, Cx, pending, topic};
 use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
-#[cfg(feature = "pattern")]
+#[cfg(any(feature = "group", feature = "transactions"))]
 use crate::connection::{Conn, Role};
 use crate::error::Error;
 use crate::event::{Signal, Source};

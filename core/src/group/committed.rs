@@ -406,7 +406,8 @@ impl<'d> Group<'d> {
     #[cfg(feature = "transactions")]
     pub(crate) fn commit_mark(&self, cx: &Cx<'d>, part: usize) -> Option<super::CommitMark> {
         let slot = usize::from(cx.cluster.table[part].topic);
-        cx.settings.exact_start.then(|| self.marker(cx.cluster.topics[slot].id, slot).text())
+        let id = cx.cluster.topics[slot].id;
+        cx.settings.exact_start.then(|| self.marker(&cx.settings, id, slot).text())
     }
 
     /// Handles a commit that could not be fetched.

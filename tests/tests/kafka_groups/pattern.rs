@@ -7,12 +7,14 @@ use std::time::Instant;
 use kavka_std::{
     Config, Consumer, Error, ErrorKind, Event, Events, GroupProtocol, Producer, Start,
 };
-use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
+use kavka_tests::kafka::{Cluster, Version};
 
 use crate::broker;
 use crate::member::{LIMIT, config, write};
 
 const EXPRESSION: &str = "orders-.*";
+/// Its readers.
+const GROUP: &str = "orders";
 
 /// A member, and how often it has read each record.
 struct Reader {
@@ -73,20 +75,20 @@ impl Reader {
 #[test]
 fn the_broker_finds_topics_on_4_4() {
     let Some(cluster) = broker(Version::V4_4_0) else { return };
-    follow(&cluster, config(&cluster, Start::Latest), "4.4.0");
+    follow(&cluster, config(&cluster, GROUP, Start::Latest), "4.4.0");
     refused(&cluster);
 }
 
 #[test]
 fn the_client_finds_topics_on_3_9() {
     let Some(cluster) = broker(Version::V3_9_2) else { return };
-    follow(&cluster, config(&cluster, Start::Latest), "3.9.2");
+    follow(&cluster, config(&cluster, GROUP, Start::Latest), "3.9.2");
 }
 
 #[test]
 fn the_client_finds_topics_of_a_classic_group_on_2_8() {
-    let Some(cluster) = start_or_skip(Spec::new(Version::V2_8_2, 1)) else { return };
-    let config = config(&cluster, Start::Latest).group_protocol(GroupProtocol::Classic);
+    let Some(cluster) = broker(Version::V2_8_2) else { return };
+    let config = config(&cluster, GROUP, Start::Latest).group_protocol(GroupProtocol::Classic);
     follow(&cluster, config, "classic, 2.8.2");
 }
 
@@ -131,7 +133,7 @@ fn follow(cluster: &Cluster, config: Config, version: &str) {
 /// A bad expression is named: at once, or with what the broker says.
 fn refused(cluster: &Cluster) {
     let subscribe = |expression: &str| -> Error {
-        let config = config(cluster, Start::Latest).group("another");
+        let config = config(cluster, GROUP, Start::Latest).group("another");
         match Consumer::subscribe_pattern(config, expression) {
             Err(error) => error,
             Ok(consumer) => {
