@@ -99,6 +99,9 @@ pub(crate) struct Interest {
     /// Its partitions in the plan of this member, which leads.
     #[cfg(feature = "classic")]
     planned: u32,
+    /// The first partition that may be nobody's, plus 1; 0: none.
+    #[cfg(feature = "coverage")]
+    open: u32,
 }
 
 impl Interest {
@@ -118,6 +121,8 @@ impl Interest {
         unseeded: 0,
         #[cfg(feature = "classic")]
         planned: 0,
+        #[cfg(feature = "coverage")]
+        open: 0,
     };
 }
 
@@ -454,6 +459,12 @@ impl<'d> Group<'d> {
     /// Returns the member's id and epoch.
     pub(crate) fn membership(&self) -> Option<(&str, i32)> {
         (self.phase == Phase::Member).then(|| (self.member_id(), self.epoch))
+    }
+
+    /// Returns the client id of the member that leads.
+    #[cfg(feature = "coverage")]
+    pub(crate) fn leader(&self) -> Option<&str> {
+        Some(self.classic.cover.leader()).filter(|id| self.is_classic() && !id.is_empty())
     }
 
     pub(crate) const fn coordinator(&self) -> Option<i32> {

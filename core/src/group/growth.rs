@@ -144,7 +144,7 @@ impl<'d> Group<'d> {
             // Seeds of partitions that others have.
             (self.reconciles, self.work, self.dirty) = (true, true, true);
             #[cfg(feature = "classic")]
-            self.despair();
+            self.despair(cx.now);
             return cx.now;
         }
         let seeded = growth.seeds && growth.seeding == 0 && !self.work;
@@ -186,6 +186,8 @@ impl<'d> Group<'d> {
         let owns = first.is_some_and(|part| self.shares[part].step == Step::Own);
         #[cfg(feature = "classic")]
         let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
+        #[cfg(feature = "coverage")]
+        self.suspect(slot, added.start);
         let seeds = cx.settings.exact_start && owns;
         if seeds {
             self.seed(cx, slot, added);

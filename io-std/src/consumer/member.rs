@@ -218,6 +218,13 @@ impl Run<'_> {
             CoreEvent::GroupStable { partitions, .. } => {
                 self.shared.hub.report(|| Some(Event::Rebalanced { partitions }));
             }
+            CoreEvent::Unassigned { topic, first, last, partitions } => {
+                let leader: Arc<str> = commands.group_leader().unwrap_or_default().into();
+                self.shared.hub.report(|| {
+                    let topic = commands.topic_name(topic)?.into();
+                    Some(Event::Unassigned { topic, first, last, partitions, leader })
+                });
+            }
             CoreEvent::GroupTrouble { error } => {
                 let group = self.member.group.clone().unwrap_or_default();
                 self.shared.hub.report(|| {

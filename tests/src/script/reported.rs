@@ -105,6 +105,9 @@ impl Reported {
             Event::Lost { at, partition } => Event::Lost { at, partition },
             Event::Committed { id, result } => Event::Committed { id, result },
             Event::GroupStable { epoch, partitions } => Event::GroupStable { epoch, partitions },
+            Event::Unassigned { topic, first, last, partitions } => {
+                Event::Unassigned { topic, first, last, partitions }
+            }
             Event::GroupTrouble { error } => Event::GroupTrouble { error },
             Event::GroupFailed { error } => Event::GroupFailed { error },
             Event::GroupLeft => Event::GroupLeft,

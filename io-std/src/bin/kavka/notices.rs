@@ -120,6 +120,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::Disconnected { .. }
             | Event::Unresponsive { .. }
             | Event::Moved { .. }
+            | Event::Unassigned { .. }
             | Event::GroupTrouble { .. }
             | Event::TransactionTrouble { .. }
             | Event::CommitFailed { .. }
@@ -232,6 +233,19 @@ pub(super) fn describe(event: &Event) -> String {
         }
         Event::Lost { topic, partition } => {
             format!("{}: lost to another member of the group", at(topic, partition))
+        }
+        Event::Unassigned { topic, first, last, partitions, leader } => {
+            let which = match *partitions {
+                1 => format!("partition {first} of {topic} is"),
+                n if n == last - first + 1 => {
+                    format!("partitions {first} to {last} of {topic} are")
+                }
+                n => format!("{n} of partitions {first} to {last} of {topic} are"),
+            };
+            format!(
+                "{which} assigned to nobody: the leader of the group, {leader}, has not looked for \
+                 new partitions; it is asked again each minute"
+            )
         }
         Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
         Event::GroupTrouble { error }
