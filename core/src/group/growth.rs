@@ -226,7 +226,7 @@ impl<'d> Group<'d> {
     }
 
     /// Has the starts of new partitions committed, as far as there is memory for them.
-    fn seed(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
+    pub(super) fn seed(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
         for index in added {
             if cx.cluster.table.room() == 0 && cx.cluster.table.find(slot, index).is_none() {
                 return;

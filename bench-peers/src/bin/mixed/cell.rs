@@ -62,7 +62,7 @@ impl fmt::Display for Row {
         if let Some(failed) = &self.failed {
             write!(f, "\nFAILED: {failed}")?;
         }
-        if !self.is_sound() {
+        if !self.is_sound() || self.told > 0 {
             write!(f, "\nlost: {:?}", self.lost)?;
             self.said.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
         }

@@ -44,6 +44,9 @@ pub(in crate::group) struct Cover {
     /// What is open was reported.
     told: bool,
     pub(in crate::group) news: Option<Unassigned>,
+    /// Topics from here on are still to be checked this time; some before lacked a member.
+    next: u16,
+    missing: bool,
     /// The topic of the request, its first partition, and which are some member's from there on.
     slot: u16,
     from: u32,
@@ -69,6 +72,8 @@ impl Cover {
         tried: false,
         told: false,
         news: None,
+        next: 0,
+        missing: false,
         slot: 0,
         from: 0,
         owned: [0; WINDOW as usize / 32],
@@ -84,6 +89,7 @@ impl Cover {
     pub(super) const fn renew(&mut self) {
         (self.look_at, self.in_flight) = (Tick::NEVER, false);
         (self.tried, self.told, self.news) = (false, false, None);
+        (self.next, self.missing) = (0, false);
     }
 
     /// Keeps the client id of the leader: brokers put it in front of the member id.
@@ -121,6 +127,7 @@ impl<'d> Group<'d> {
     pub(super) fn check_growth(&mut self, now: Tick) {
         let cover = &mut self.classic.cover;
         (cover.tried, cover.look_at) = (false, now);
+        (cover.next, cover.missing) = (0, false);
         self.dirty = true;
     }
 
@@ -137,14 +144,15 @@ impl<'d> Group<'d> {
             any |= interest.open > 0;
         }
         let cover = &mut self.classic.cover;
-        cover.tried = true;
+        (cover.tried, cover.next, cover.missing) = (true, 0, false);
         cover.look_at = if any { cx.now + SETTLED } else { Tick::NEVER };
     }
 
     /// Requests who has what, if that is due; returns when it is.
     pub(super) fn send_cover(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
         let cover = &self.classic.cover;
-        if cover.in_flight || self.classic.due {
+        // The leader has its turn while growth waits.
+        if cover.in_flight || self.classic.due || self.growth.waits() {
             return Tick::NEVER;
         }
         if cover.look_at > cx.now {
@@ -154,9 +162,9 @@ impl<'d> Group<'d> {
             let interest = &self.interests[*slot];
             interest.open > 0 && interest.wanted && cx.cluster.topics[*slot].ready
         };
-        let Some(slot) = (0..self.interests.len()).find(open) else {
-            self.classic.cover.look_at = Tick::NEVER;
-            return Tick::NEVER;
+        let Some(slot) = (usize::from(cover.next)..self.interests.len()).find(open) else {
+            self.end_check(cx);
+            return cx.now;
         };
         if cx.net.conns[conn].versions.lacks(Kind::Cover).is_some() {
             self.cannot_tell();
@@ -267,23 +275,52 @@ impl<'d> Group<'d> {
             let interest = &mut self.interests[slot];
             interest.open = if end < count { end + 1 } else { 0 };
             cover.look_at = cx.now;
-            cover.told &= self.interests.iter().any(|interest| interest.open > 0);
             return;
         };
         let (mut last, mut partitions) = (first, 1);
         for at in open {
             (last, partitions) = (at, partitions + 1);
         }
-        if !cover.tried {
-            (cover.tried, cover.look_at) = (true, Tick::NEVER);
-            return self.rejoin();
-        }
-        let topic = cx.cluster.topic_id(slot);
-        if !core::mem::replace(&mut cover.told, true) {
+        (cover.next, cover.missing, cover.look_at) = (cover.slot + 1, true, cx.now);
+        if cover.tried && !cover.told {
+            let topic = cx.cluster.topic_id(slot);
             cover.news = Some(Unassigned { topic, first, last, partitions });
         }
+        self.seed_open(cx, first..last + 1);
+    }
+
+    /// All that was open has been checked.
+    fn end_check(&mut self, cx: &mut Cx<'d>) {
+        let cover = &mut self.classic.cover;
+        (cover.next, cover.look_at) = (0, Tick::NEVER);
+        if !core::mem::take(&mut cover.missing) {
+            return;
+        }
+        if !core::mem::replace(&mut cover.tried, true) {
+            return self.rejoin();
+        }
         let more = cx.rng.below(PAUSE.millis().unsigned_abs() / 4);
-        (cover.tried, cover.look_at) = (false, cx.now + PAUSE + Span::from_millis(more));
+        cover.look_at = cx.now + PAUSE + Span::from_millis(more);
+        (cover.tried, cover.told) = (false, true);
+    }
+
+    /// Has the starts of those committed that were added since the group first read the topic: who
+    /// saw them come may be gone, and another client would begin at their end.
+    fn seed_open(&mut self, cx: &mut Cx<'d>, range: core::ops::Range<u32>) {
+        let Cover { slot, from, owned, .. } = self.classic.cover;
+        let interest = &self.interests[usize::from(slot)];
+        let knows = interest.marked && !interest.fresh && cx.settings.exact_start;
+        let first = range.start.max(interest.count);
+        if guard!("what nobody has gets its start", !knows => true) {
+            return;
+        }
+        for index in first..range.end.max(first) {
+            let at = index - from;
+            if owned.get((at / 32) as usize).is_some_and(|word| word >> (at % 32) & 1 == 0) {
+                self.seed(cx, usize::from(slot), index..index + 1);
+            }
+        }
+        (self.work, self.dirty) = (true, true);
     }
 
     /// Nothing can be said about what members have: there is one round, and that is it.

@@ -2,16 +2,16 @@
 
 use kafka_protocol::messages::{
     ApiKey, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest, HeartbeatResponse,
-    SyncGroupRequest,
+    OffsetCommitRequest, SyncGroupRequest,
 };
-use kavka_core::{Duration, Event, Instant};
+use kavka_core::{Duration, Event, Instant, Limits, Start};
 use kavka_tests::script::Script;
 
 use super::growth::{beat_until_join, grow};
 use super::{
     Join, OTHER, Welcome, assignment, classic, member, member_with, pulse, synced, welcome,
 };
-use crate::steps::world;
+use crate::steps::{commit_with, fetch_commits, next_commit, offsets, subscribed, world};
 
 const COOPERATIVE: &str = "cooperative-sticky";
 /// A client id that is not this client's, as brokers make member ids of it.
@@ -124,6 +124,58 @@ fn a_member_that_comes_to_a_leader_with_older_counts_tells_at_once() {
     rest(&mut s, Duration::from_secs(50));
     assert_eq!(unassigned(&mut s), [(4, 5, 2)]);
     assert!(beat_until_join(&mut s, Duration::from_secs(30)).is_some(), "a minute later");
+}
+
+#[test]
+fn growth_just_after_a_round_is_told_after_another_one() {
+    let mut world = world(4);
+    world.assigned = 4;
+    let config = classic(&world, COOPERATIVE);
+    let mut welcomed = Welcome::follower(1, COOPERATIVE);
+    welcomed.leader = JAVA;
+    let (mut s, _) = member_with(world, config, &welcomed, &[0, 1]);
+    grow(&mut s);
+    let join = beat_until_join(&mut s, Duration::from_secs(6)).expect("a round");
+    assert_eq!(unassigned(&mut s), [], "the leader has its turn");
+    in_vain(&mut s, &join, 2);
+    rest(&mut s, Duration::from_secs(5));
+    assert_eq!(unassigned(&mut s), [(4, 4, 1)]);
+}
+
+#[test]
+fn every_topic_is_checked_where_one_is_not_covered() {
+    let mut world = world(6).topic("u", 6);
+    world.assigned = 4;
+    let config = classic(&world, COOPERATIVE);
+    let mut s = Script::with(world, config, &Limits::small());
+    let topics = [s.topic("t"), s.topic("u")];
+    let now = s.now();
+    s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+    let mut welcomed = Welcome::follower(1, COOPERATIVE);
+    welcomed.leader = JAVA;
+    super::follow(&mut s, &welcomed, &[0, 1]);
+    rest(&mut s, Duration::from_secs(10));
+    assert_eq!(unassigned(&mut s), [(4, 5, 2); 2]);
+}
+
+/// The starts of new partitions are committed where whoever saw them come is gone: another client
+/// would begin at their end.
+#[test]
+fn a_member_that_comes_later_commits_the_starts_of_what_is_nobodys() {
+    let mut world = world(6);
+    world.assigned = 4;
+    let config = classic(&world, COOPERATIVE);
+    let (mut s, _) = subscribed(world, config, Start::Latest);
+    let mut welcomed = Welcome::follower(1, COOPERATIVE);
+    welcomed.leader = JAVA;
+    super::follow(&mut s, &welcomed, &[0, 1]);
+    fetch_commits(&mut s, |_| (10, "kv1;n=5;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;", 0));
+    s.run(Duration::from_millis(2100));
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    let commit = next_commit(&mut s);
+    assert_eq!(offsets(&commit), [(5, 0)], "the other one was there at first contact");
+    commit_with(&mut s, &commit, |_| 0);
+    assert_eq!(s.waiting::<OffsetCommitRequest>(), 0);
 }
 
 #[test]
