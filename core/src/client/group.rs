@@ -119,8 +119,8 @@ impl Commands<'_> {
         self.owners.group.coordinator()
     }
 
-    /// Returns the client id of the member that leads the group, 64 bytes of it at most; `None` where
-    /// no member does. Feature `coverage`.
+    /// Returns the client id of the member that leads the group, 64 bytes of it at most; `None`
+    /// where no member does. Feature `coverage`.
     #[cfg(feature = "coverage")]
     #[must_use]
     pub fn group_leader(&self) -> Option<&str> {

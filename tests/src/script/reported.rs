@@ -101,16 +101,6 @@ impl Reported {
             Event::Positioned { at, offset } => Event::Positioned { at, offset },
             Event::EndOfPartition { at, offset } => Event::EndOfPartition { at, offset },
             Event::Assigned { at, partition } => Event::Assigned { at, partition },
-            Event::Revoking { at, partition } => Event::Revoking { at, partition },
-            Event::Lost { at, partition } => Event::Lost { at, partition },
-            Event::Committed { id, result } => Event::Committed { id, result },
-            Event::GroupStable { epoch, partitions } => Event::GroupStable { epoch, partitions },
-            Event::Unassigned { topic, first, last, partitions } => {
-                Event::Unassigned { topic, first, last, partitions }
-            }
-            Event::GroupTrouble { error } => Event::GroupTrouble { error },
-            Event::GroupFailed { error } => Event::GroupFailed { error },
-            Event::GroupLeft => Event::GroupLeft,
             Event::TransactionsReady => Event::TransactionsReady,
             Event::TransactionTrouble { error } => Event::TransactionTrouble { error },
             Event::TransactionFailed { error } => Event::TransactionFailed { error },
@@ -118,7 +108,10 @@ impl Reported {
             Event::OffsetsSent => Event::OffsetsSent,
             Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
             Event::Unresponsive { broker, silent } => Event::Unresponsive { broker, silent },
-            ref other => panic!("an event that scripts do not know yet: {other:?}"),
+            ref other => match of_group(other) {
+                Some(event) => event,
+                None => panic!("an event that scripts do not know yet: {other:?}"),
+            },
         })
     }
 
@@ -198,4 +191,21 @@ impl Script {
     pub const fn code(code: i16) -> Error {
         Error::Broker(ErrorCode(code))
     }
+}
+
+/// Returns an event of a group as one that borrows nothing.
+fn of_group(event: &Event<'_>) -> Option<Event<'static>> {
+    Some(match *event {
+        Event::Revoking { at, partition } => Event::Revoking { at, partition },
+        Event::Lost { at, partition } => Event::Lost { at, partition },
+        Event::Committed { id, result } => Event::Committed { id, result },
+        Event::GroupStable { epoch, partitions } => Event::GroupStable { epoch, partitions },
+        Event::Unassigned { topic, first, last, partitions } => {
+            Event::Unassigned { topic, first, last, partitions }
+        }
+        Event::GroupTrouble { error } => Event::GroupTrouble { error },
+        Event::GroupFailed { error } => Event::GroupFailed { error },
+        Event::GroupLeft => Event::GroupLeft,
+        _ => return None,
+    })
 }

@@ -286,7 +286,10 @@ impl<'d> Group<'d> {
             let topic = cx.cluster.topic_id(slot);
             cover.news = Some(Unassigned { topic, first, last, partitions });
         }
-        self.seed_open(cx, first..last + 1);
+        // Before the first round growth has done that.
+        if cover.tried {
+            self.seed_open(cx, first..last + 1);
+        }
     }
 
     /// All that was open has been checked.
@@ -300,7 +303,8 @@ impl<'d> Group<'d> {
             return self.rejoin();
         }
         let more = cx.rng.below(PAUSE.millis().unsigned_abs() / 4);
-        cover.look_at = cx.now + PAUSE + Span::from_millis(more);
+        let pause = guard!("rounds in vain are a minute apart", PAUSE => SETTLED);
+        cover.look_at = cx.now + pause + Span::from_millis(more);
         (cover.tried, cover.told) = (false, true);
     }
 

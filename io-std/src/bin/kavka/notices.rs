@@ -235,17 +235,7 @@ pub(super) fn describe(event: &Event) -> String {
             format!("{}: lost to another member of the group", at(topic, partition))
         }
         Event::Unassigned { topic, first, last, partitions, leader } => {
-            let which = match *partitions {
-                1 => format!("partition {first} of {topic} is"),
-                n if n == last - first + 1 => {
-                    format!("partitions {first} to {last} of {topic} are")
-                }
-                n => format!("{n} of partitions {first} to {last} of {topic} are"),
-            };
-            format!(
-                "{which} assigned to nobody: the leader of the group, {leader}, has not looked for \
-                 new partitions; it is asked again each minute"
-            )
+            unassigned(topic, (*first, *last, *partitions), leader)
         }
         Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
         Event::GroupTrouble { error }
@@ -263,6 +253,21 @@ pub(super) fn describe(event: &Event) -> String {
         // There is none that this command does not know.
         _ => "something else happened".to_owned(),
     }
+}
+
+/// `which`: the first and the last one, and how many there are.
+fn unassigned(topic: &str, which: (u32, u32, u32), leader: &str) -> String {
+    let which = match which {
+        (first, _, 1) => format!("partition {first} of {topic} is"),
+        (first, last, n) if n == last - first + 1 => {
+            format!("partitions {first} to {last} of {topic} are")
+        }
+        (first, last, n) => format!("{n} of partitions {first} to {last} of {topic} are"),
+    };
+    format!(
+        "{which} assigned to nobody: the leader of the group, {leader}, has not looked for new \
+         partitions; it is asked again each minute"
+    )
 }
 
 fn moved(at: &str, from: i64, to: i64, why: MoveReason) -> String {

@@ -172,6 +172,8 @@ fn a_member_that_comes_later_commits_the_starts_of_what_is_nobodys() {
     fetch_commits(&mut s, |_| (10, "kv1;n=5;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;", 0));
     s.run(Duration::from_millis(2100));
     fetch_commits(&mut s, |_| (-1, "", 0));
+    // It looks at the commits of all once more.
+    fetch_commits(&mut s, |index| (if index < 2 { 10 } else { -1 }, "", 0));
     let commit = next_commit(&mut s);
     assert_eq!(offsets(&commit), [(5, 0)], "the other one was there at first contact");
     commit_with(&mut s, &commit, |_| 0);
