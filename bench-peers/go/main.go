@@ -1,7 +1,9 @@
-// Writes and reads records by franz-go, for tests of compressed batches.
+// Writes and reads records by franz-go, for tests of compressed batches; members of groups by
+// franz-go and Sarama.
 //
 //	franz write BOOTSTRAP TOPIC CODEC LEVEL GROUP  records from stdin, flushed every GROUP of them
 //	franz read BOOTSTRAP TOPIC COUNT               the whole topic to stdout
+//	franz member CLIENT PROTOCOL BOOTSTRAP GROUP TOPIC  until stdin ends
 //
 // A line is a record: partition, offset, timestamp in ms, key, value, and name and value of each
 // header, separated by tabs. Bytes are hexadecimal, "-" is null. What is written has no partition
@@ -34,8 +36,11 @@ func main() {
 		write(args[1], args[2], codec(args[3], number(args[4])), number(args[5]))
 	case len(args) == 4 && args[0] == "read":
 		read(args[1], args[2], number(args[3]))
+	case len(args) == 6 && args[0] == "member":
+		member(args[1], args[2], args[3], args[4], args[5])
 	default:
-		log.Fatal("usage: franz write BOOTSTRAP TOPIC CODEC LEVEL GROUP | read BOOTSTRAP TOPIC COUNT")
+		log.Fatal("usage: franz write BOOTSTRAP TOPIC CODEC LEVEL GROUP | read BOOTSTRAP TOPIC COUNT | " +
+			"member CLIENT PROTOCOL BOOTSTRAP GROUP TOPIC")
 	}
 }
 

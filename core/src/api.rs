@@ -3,6 +3,8 @@
 
 #[cfg(feature = "group")]
 use crate::wire::consumer_group_heartbeat;
+#[cfg(any(feature = "coverage", feature = "group-admin"))]
+use crate::wire::describe_groups;
 #[cfg(any(feature = "group", feature = "group-admin", feature = "transactions"))]
 use crate::wire::find_coordinator;
 use crate::wire::table::Schema;
@@ -14,9 +16,7 @@ use crate::wire::{
 #[cfg(feature = "transactions")]
 use crate::wire::{add_offsets_to_txn, add_partitions_to_txn, end_txn, txn_offset_commit};
 #[cfg(feature = "group-admin")]
-use crate::wire::{
-    consumer_group_describe, delete_groups, describe_groups, list_groups, offset_delete,
-};
+use crate::wire::{consumer_group_describe, delete_groups, list_groups, offset_delete};
 #[cfg(feature = "classic")]
 use crate::wire::{heartbeat, join_group, leave_group, sync_group};
 #[cfg(any(feature = "group", feature = "group-admin"))]
@@ -141,6 +141,9 @@ rows! {
     /// Names of the topics of an assignment.
     #[cfg(feature = "pattern")]
     Names: METADATA, metadata, Group, 6, 0, false;
+    /// What the members of a group have.
+    #[cfg(feature = "coverage")]
+    Cover: DESCRIBE_GROUPS, describe_groups, Group, 2, 0, false;
     #[cfg(feature = "group")]
     Commit: OFFSET_COMMIT, offset_commit, Group, 4, 0, false;
     #[cfg(feature = "group")]

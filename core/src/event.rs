@@ -318,6 +318,20 @@ pub enum Event<'a> {
         /// Partitions that it reads.
         partitions: u32,
     },
+    /// Partitions of the group are no member's: it is led by another client, which plans by older
+    /// counts ([`Commands::group_leader`](crate::Commands::group_leader)). This member has begun a
+    /// round in vain, and does so again each minute. Once for each growth. Feature `coverage`.
+    #[cfg(feature = "coverage")]
+    Unassigned {
+        /// The topic.
+        topic: TopicId,
+        /// The first of them.
+        first: u32,
+        /// The last of them, among the 256 from the first one that may be.
+        last: u32,
+        /// How many they are up to the last.
+        partitions: u32,
+    },
     /// The coordinator has been of no use for half a second. The client retries. Feature `group`.
     #[cfg(feature = "group")]
     GroupTrouble {

@@ -110,6 +110,9 @@ pub(crate) struct Interest {
     joins: bool,
     #[cfg(feature = "pattern")]
     leaves: bool,
+    /// The first partition that may be nobody's, plus 1; 0: none.
+    #[cfg(feature = "coverage")]
+    open: u32,
 }
 
 impl Interest {
@@ -133,6 +136,8 @@ impl Interest {
         joins: false,
         #[cfg(feature = "pattern")]
         leaves: false,
+        #[cfg(feature = "coverage")]
+        open: 0,
     };
 }
 
@@ -511,6 +516,12 @@ impl<'d> Group<'d> {
     /// Returns the member's id and epoch.
     pub(crate) fn membership(&self) -> Option<(&str, i32)> {
         (self.phase == Phase::Member).then(|| (self.member_id(), self.epoch))
+    }
+
+    /// Returns the client id of the member that leads.
+    #[cfg(feature = "coverage")]
+    pub(crate) fn leader(&self) -> Option<&str> {
+        Some(self.classic.cover.leader()).filter(|id| self.is_classic() && !id.is_empty())
     }
 
     pub(crate) const fn coordinator(&self) -> Option<i32> {

@@ -45,7 +45,7 @@ pub mod create_topics;
 #[cfg(feature = "group-admin")]
 pub mod delete_groups;
 pub mod delete_topics;
-#[cfg(feature = "group-admin")]
+#[cfg(any(feature = "coverage", feature = "group-admin"))]
 pub mod describe_groups;
 pub mod describe_topic_partitions;
 #[cfg(feature = "transactions")]

@@ -138,6 +138,20 @@ pub enum Event {
         /// Partitions that this member reads.
         partitions: u32,
     },
+    /// Partitions are no member's: the group is led by another client, which plans by older counts
+    /// than this one has. Its member begins another round each minute until they are assigned.
+    Unassigned {
+        /// The topic.
+        topic: Arc<str>,
+        /// The first of them.
+        first: u32,
+        /// The last of them, among the 256 from the first one that may be.
+        last: u32,
+        /// How many they are up to the last.
+        partitions: u32,
+        /// The client id of the member that leads.
+        leader: Arc<str>,
+    },
     /// The group's coordinator has been of no use for half a second; the client retries.
     GroupTrouble {
         /// Why.
@@ -359,6 +373,7 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::TopicLeft { .. } => ("topic_left", false),
         Event::Rebalanced { .. } => ("rebalanced", false),
         Event::Lost { .. } => ("lost", true),
+        Event::Unassigned { .. } => ("unassigned", true),
         Event::GroupTrouble { .. } => ("group_trouble", true),
         Event::TransactionTrouble { .. } => ("transaction_trouble", true),
         Event::CommitFailed { .. } => ("commit_failed", true),
@@ -605,7 +620,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 23] {
+    fn samples() -> [Event; 24] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;
@@ -636,6 +651,7 @@ mod tests {
             Event::TopicLeft { topic: of() },
             Event::Rebalanced { partitions: 3 },
             Event::Lost { topic: of(), partition },
+            Event::Unassigned { topic: of(), first: 1, last: 3, partitions: 3, leader: of() },
             Event::GroupTrouble { error: error.clone() },
             Event::TransactionTrouble { error: error.clone() },
             Event::CommitFailed { error: error.clone() },

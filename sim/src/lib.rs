@@ -34,7 +34,7 @@ pub use deed::{Deed, What};
 pub use fault::Fault;
 pub use journal::Journal;
 pub use kafka_protocol::messages::ApiKey;
-pub use model::{Cluster, Groups, Options, Output, Reply, Transactions, TxnState};
+pub use model::{Cluster, Groups, Looks, Options, Output, Reply, Stretch, Transactions, TxnState};
 pub use profile::Profile;
 pub use rng::Rng;
 pub use sasl::{Sasl, Tamper};

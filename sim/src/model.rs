@@ -33,7 +33,7 @@ use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
 use super::profile::Profile;
 use super::sasl::{Login, Sasl, Verdict};
 use fetch::Parked;
-pub use group::Groups;
+pub use group::{Groups, Looks, Stretch};
 use hide::Hidden;
 use produce::Unacked;
 use replica::Partition;
@@ -536,6 +536,7 @@ impl Cluster {
             RequestKind::SyncGroup(request) => self.sync_group(&ctx, &request),
             RequestKind::Heartbeat(request) => self.heartbeat(&ctx, &request),
             RequestKind::LeaveGroup(request) => self.leave_group(&ctx, &request),
+            RequestKind::DescribeGroups(request) => self.describe_groups(&ctx, &request),
             RequestKind::OffsetCommit(request) => self.offset_commit(&ctx, &request),
             RequestKind::AddPartitionsToTxn(request) => self.add_partitions(&ctx, &request),
             RequestKind::AddOffsetsToTxn(request) => self.add_offsets(&ctx, &request),

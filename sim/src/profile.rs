@@ -81,6 +81,7 @@ impl Profile {
                 (JoinGroup, 0, 2),
                 (Heartbeat, 0, 1),
                 (LeaveGroup, 0, 1),
+                (DescribeGroups, 0, 1),
                 (SyncGroup, 0, 1),
             ],
             Self::V2_4 => &[
@@ -90,6 +91,7 @@ impl Profile {
                 (JoinGroup, 0, 6),
                 (Heartbeat, 0, 4),
                 (LeaveGroup, 0, 4),
+                (DescribeGroups, 0, 5),
                 (SyncGroup, 0, 4),
             ],
             Self::V2_8 => &[
@@ -99,6 +101,7 @@ impl Profile {
                 (JoinGroup, 0, 7),
                 (Heartbeat, 0, 4),
                 (LeaveGroup, 0, 4),
+                (DescribeGroups, 0, 5),
                 (SyncGroup, 0, 5),
             ],
             Self::V3_2 => &[
@@ -108,6 +111,7 @@ impl Profile {
                 (JoinGroup, 0, 9),
                 (Heartbeat, 0, 4),
                 (LeaveGroup, 0, 5),
+                (DescribeGroups, 0, 5),
                 (SyncGroup, 0, 5),
             ],
             Self::V3_9 => &[
@@ -118,6 +122,7 @@ impl Profile {
                 (JoinGroup, 0, 9),
                 (Heartbeat, 0, 4),
                 (LeaveGroup, 0, 5),
+                (DescribeGroups, 0, 5),
                 (SyncGroup, 0, 5),
             ],
             Self::V4_4 => &[
@@ -128,6 +133,7 @@ impl Profile {
                 (JoinGroup, 0, 9),
                 (Heartbeat, 0, 4),
                 (LeaveGroup, 0, 5),
+                (DescribeGroups, 0, 6),
                 (SyncGroup, 0, 5),
             ],
         }
@@ -208,9 +214,9 @@ impl FromStr for Profile {
 
 use ApiKey::{
     AddOffsetsToTxn, AddPartitionsToTxn, ApiVersions, ConsumerGroupHeartbeat, CreatePartitions,
-    CreateTopics, DeleteTopics, DescribeTopicPartitions, EndTxn, Fetch, FindCoordinator, Heartbeat,
-    InitProducerId, JoinGroup, LeaveGroup, ListOffsets, Metadata, OffsetCommit, OffsetFetch,
-    OffsetForLeaderEpoch, Produce, SyncGroup, TxnOffsetCommit,
+    CreateTopics, DeleteTopics, DescribeGroups, DescribeTopicPartitions, EndTxn, Fetch,
+    FindCoordinator, Heartbeat, InitProducerId, JoinGroup, LeaveGroup, ListOffsets, Metadata,
+    OffsetCommit, OffsetFetch, OffsetForLeaderEpoch, Produce, SyncGroup, TxnOffsetCommit,
 };
 
 const V1_1: [(ApiKey, i16, i16); 9] = [

@@ -167,6 +167,14 @@ impl Commands<'_> {
         self.owners.group.coordinator()
     }
 
+    /// Returns the client id of the member that leads the group, 64 bytes of it at most; `None`
+    /// where no member does. Feature `coverage`.
+    #[cfg(feature = "coverage")]
+    #[must_use]
+    pub fn group_leader(&self) -> Option<&str> {
+        self.owners.group.leader()
+    }
+
     /// Gives a partition up whose revocation was the last event, unless it was kept.
     pub(super) fn end_revocation(&mut self) {
         let Self { cx, owners: Owners { consumer, group, .. }, .. } = self;

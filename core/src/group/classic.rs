@@ -7,6 +7,8 @@
 //! ends are refused, and those of the one that begins, too.
 
 mod beat;
+#[cfg(feature = "coverage")]
+mod cover;
 mod join;
 mod sync;
 
@@ -21,6 +23,10 @@ use crate::time::{Span, Tick};
 use crate::wire::ErrorCode;
 
 pub(crate) use beat::PulseMemo;
+#[cfg(feature = "coverage")]
+pub(crate) use cover::CoverMemo;
+#[cfg(feature = "coverage")]
+pub(super) use cover::{Cover, Unassigned};
 pub(crate) use join::JoinMemo;
 pub(crate) use sync::{CountsMemo, SyncMemo};
 
@@ -108,6 +114,8 @@ pub(super) struct Classic<'d> {
     id: [u8; ID],
     id_len: u16,
     pub(super) leader: Leader<'d>,
+    #[cfg(feature = "coverage")]
+    pub(super) cover: Cover,
 }
 
 impl<'d> Classic<'d> {
@@ -138,6 +146,8 @@ impl<'d> Classic<'d> {
             id: [0; ID],
             id_len: 0,
             leader,
+            #[cfg(feature = "coverage")]
+            cover: Cover::NONE,
         }
     }
 
@@ -145,6 +155,8 @@ impl<'d> Classic<'d> {
         self.settle_until.age(by);
         self.retry_at.age(by);
         self.ask_at.age(by);
+        #[cfg(feature = "coverage")]
+        self.cover.age(by);
     }
 
     /// Begins another membership.
@@ -157,6 +169,8 @@ impl<'d> Classic<'d> {
         }
         (self.looked, self.keeps_id, self.gives_up) = (false, false, false);
         self.unfit = 0;
+        #[cfg(feature = "coverage")]
+        self.cover.renew();
     }
 
     pub(super) fn id(&self) -> &str {
@@ -293,6 +307,8 @@ impl<'d> Group<'d> {
         }
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
+        #[cfg(feature = "coverage")]
+        let next = next.min(self.send_cover(cx, conn));
         next.min(self.send_pulse(cx, conn)).min(query).min(commit)
     }
 
@@ -427,8 +443,11 @@ impl<'d> Group<'d> {
     }
 
     /// The leader began no round because of growth: this member does, once.
-    pub(super) fn despair(&mut self) {
+    pub(super) fn despair(&mut self, _now: Tick) {
         if self.classic.on && !self.begins_rounds() {
+            #[cfg(feature = "coverage")]
+            self.check_growth(_now);
+            #[cfg(not(feature = "coverage"))]
             self.rejoin();
         }
     }

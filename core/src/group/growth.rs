@@ -163,7 +163,7 @@ impl<'d> Group<'d> {
             // Seeds of partitions that others have.
             (self.reconciles, self.work, self.dirty) = (true, true, true);
             #[cfg(feature = "classic")]
-            self.despair();
+            self.despair(cx.now);
             return cx.now;
         }
         let seeded = growth.seeds && growth.seeding == 0 && !self.work;
@@ -205,6 +205,8 @@ impl<'d> Group<'d> {
         let owns = first.is_some_and(|part| self.shares[part].step == Step::Own);
         #[cfg(feature = "classic")]
         let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
+        #[cfg(feature = "coverage")]
+        self.suspect(slot, added.start);
         let seeds = cx.settings.exact_start && owns;
         if seeds {
             self.seed(cx, slot, added);
@@ -243,7 +245,7 @@ impl<'d> Group<'d> {
     }
 
     /// Has the starts of new partitions committed, as far as there is memory for them.
-    fn seed(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
+    pub(super) fn seed(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
         for index in added {
             if cx.cluster.table.room() == 0 && cx.cluster.table.find(slot, index).is_none() {
                 return;

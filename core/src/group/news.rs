@@ -1,6 +1,8 @@
 //! What is reported to the application.
 
 use super::assignment::Step;
+#[cfg(feature = "coverage")]
+use super::classic::Unassigned;
 use super::{Group, Phase};
 use crate::cluster::Cx;
 use crate::consumer::Consumer;
@@ -89,6 +91,7 @@ impl<'d> Group<'d> {
             || news.losses
             || news.stable
             || news.left
+            || self.has_unassigned()
             || news.trouble.is_some()
             || self.commits.has_news()
     }
@@ -140,12 +143,25 @@ impl<'d> Group<'d> {
         if let Some(error) = self.news.failed.take() {
             return Some(Event::GroupFailed { error });
         }
+        #[cfg(feature = "coverage")]
+        if let Some(found) = self.classic.cover.news.take() {
+            let Unassigned { topic, first, last, partitions } = found;
+            return Some(Event::Unassigned { topic, first, last, partitions });
+        }
         if core::mem::take(&mut self.news.stable) && self.phase == Phase::Member {
             let owned = |slot| self.count(cx, slot, &super::Share::is_read) as u32;
             let partitions = (0..self.interests.len()).map(owned).sum();
             return Some(Event::GroupStable { epoch: self.epoch, partitions });
         }
         core::mem::take(&mut self.news.left).then_some(Event::GroupLeft)
+    }
+
+    /// Whether partitions that are nobody's are to be reported.
+    const fn has_unassigned(&self) -> bool {
+        #[cfg(feature = "coverage")]
+        return self.classic.cover.news.is_some();
+        #[cfg(not(feature = "coverage"))]
+        false
     }
 
     fn find(&self, cx: &Cx<'d>, step: Step) -> Option<usize> {

@@ -1,6 +1,8 @@
 //! Responses to requests of the group.
 
 use super::Group;
+#[cfg(feature = "coverage")]
+use super::classic::CoverMemo;
 #[cfg(feature = "classic")]
 use super::classic::{CountsMemo, JoinMemo, PulseMemo, SyncMemo};
 use super::commit::CommitMemo;
@@ -32,6 +34,8 @@ pub(crate) enum Memo {
     Pulse(PulseMemo),
     #[cfg(feature = "classic")]
     Leave(PulseMemo),
+    #[cfg(feature = "coverage")]
+    Cover(CoverMemo),
 }
 
 impl<'d> Group<'d> {
@@ -77,6 +81,8 @@ impl<'d> Group<'d> {
             Kind::Beat => Memo::Pulse(PulseMemo::default()),
             #[cfg(feature = "classic")]
             Kind::Leave => Memo::Leave(PulseMemo::default()),
+            #[cfg(feature = "coverage")]
+            Kind::Cover => Memo::Cover(CoverMemo::default()),
             _ => Memo::Beat(BeatMemo::default()),
         }
     }
@@ -114,6 +120,8 @@ impl<'d> Group<'d> {
             Memo::Pulse(memo) => Self::on_pulse(memo, got),
             #[cfg(feature = "classic")]
             Memo::Leave(memo) => Self::on_leave(memo, got),
+            #[cfg(feature = "coverage")]
+            Memo::Cover(memo) => self.on_cover(cx, from, memo, got),
         }
     }
 
@@ -136,6 +144,8 @@ impl<'d> Group<'d> {
             Memo::Pulse(memo) => self.pulse_done(cx, from, memo),
             #[cfg(feature = "classic")]
             Memo::Leave(memo) => self.leave_done(cx, serial, memo),
+            #[cfg(feature = "coverage")]
+            Memo::Cover(memo) => self.cover_done(cx, from.requested.tag, memo),
         }
     }
 
@@ -163,6 +173,8 @@ impl<'d> Group<'d> {
             Kind::Beat => self.pulse_lost(cx, serial, error),
             #[cfg(feature = "classic")]
             Kind::Leave => self.leave_lost(cx, serial),
+            #[cfg(feature = "coverage")]
+            Kind::Cover => self.cover_lost(cx, serial),
             _ => self.heartbeat_lost(cx, serial, error),
         }
     }

@@ -316,6 +316,7 @@ impl Run<'_> {
             CoreEvent::GroupStable { partitions, .. } => {
                 self.shared.hub.report(|| Some(Event::Rebalanced { partitions }));
             }
+            CoreEvent::Unassigned { .. } => self.report_unassigned(event, commands),
             CoreEvent::GroupTrouble { error } => {
                 let group = self.member.group.clone().unwrap_or_default();
                 self.shared.hub.report(|| {
@@ -345,6 +346,16 @@ impl Run<'_> {
             _ => return false,
         }
         true
+    }
+
+    /// Reports partitions that are no member's.
+    fn report_unassigned(&self, event: &CoreEvent<'_>, commands: &Commands<'_>) {
+        let CoreEvent::Unassigned { topic, first, last, partitions } = *event else { return };
+        let leader: Arc<str> = commands.group_leader().unwrap_or_default().into();
+        self.shared.hub.report(|| {
+            let topic = commands.topic_name(topic)?.into();
+            Some(Event::Unassigned { topic, first, last, partitions, leader })
+        });
     }
 
     fn on_committed(

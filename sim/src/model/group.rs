@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::{Cluster, Event};
 use crate::deed::What;
-use classic::Classic;
+use classic::{Classic, Foreign};
+pub use classic::{Looks, Stretch};
 use member::Member;
 use offsets::Committed;
 use pattern::Found;
@@ -81,6 +82,8 @@ pub(super) struct Group {
     moved: u32,
     /// Its members by the classic protocol: then it has no others.
     classic: Classic,
+    /// One of these is another client.
+    foreign: Option<Box<Foreign>>,
 }
 
 /// What a test sees of groups, and does to them.

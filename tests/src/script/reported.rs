@@ -101,13 +101,6 @@ impl Reported {
             Event::Positioned { at, offset } => Event::Positioned { at, offset },
             Event::EndOfPartition { at, offset } => Event::EndOfPartition { at, offset },
             Event::Assigned { at, partition } => Event::Assigned { at, partition },
-            Event::Revoking { at, partition } => Event::Revoking { at, partition },
-            Event::Lost { at, partition } => Event::Lost { at, partition },
-            Event::Committed { id, result } => Event::Committed { id, result },
-            Event::GroupStable { epoch, partitions } => Event::GroupStable { epoch, partitions },
-            Event::GroupTrouble { error } => Event::GroupTrouble { error },
-            Event::GroupFailed { error } => Event::GroupFailed { error },
-            Event::GroupLeft => Event::GroupLeft,
             Event::TransactionsReady => Event::TransactionsReady,
             Event::TransactionTrouble { error } => Event::TransactionTrouble { error },
             Event::TransactionFailed { error } => Event::TransactionFailed { error },
@@ -124,7 +117,10 @@ impl Reported {
             Event::GrowthRead { topic, from, partitions, waited, ordered } => {
                 Event::GrowthRead { topic, from, partitions, waited, ordered }
             }
-            ref other => of_topics(other),
+            ref other => match of_topics(other).or_else(|| of_group(other)) {
+                Some(event) => event,
+                None => panic!("an event that scripts do not know yet: {other:?}"),
+            },
         })
     }
 
@@ -207,11 +203,28 @@ impl Script {
 }
 
 /// An event about topics of a pattern.
-fn of_topics(event: &Event<'_>) -> Event<'static> {
-    match *event {
+fn of_topics(event: &Event<'_>) -> Option<Event<'static>> {
+    Some(match *event {
         Event::FindTopics => Event::FindTopics,
         Event::TopicJoined { topic } => Event::TopicJoined { topic },
         Event::TopicLeft { topic } => Event::TopicLeft { topic },
-        ref other => panic!("an event that scripts do not know yet: {other:?}"),
-    }
+        _ => return None,
+    })
+}
+
+/// Returns an event of a group as one that borrows nothing.
+fn of_group(event: &Event<'_>) -> Option<Event<'static>> {
+    Some(match *event {
+        Event::Revoking { at, partition } => Event::Revoking { at, partition },
+        Event::Lost { at, partition } => Event::Lost { at, partition },
+        Event::Committed { id, result } => Event::Committed { id, result },
+        Event::GroupStable { epoch, partitions } => Event::GroupStable { epoch, partitions },
+        Event::Unassigned { topic, first, last, partitions } => {
+            Event::Unassigned { topic, first, last, partitions }
+        }
+        Event::GroupTrouble { error } => Event::GroupTrouble { error },
+        Event::GroupFailed { error } => Event::GroupFailed { error },
+        Event::GroupLeft => Event::GroupLeft,
+        _ => return None,
+    })
 }

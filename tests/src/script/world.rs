@@ -1,6 +1,8 @@
 //! What the brokers of a script return by themselves.
 
+use bytes::{BufMut as _, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey};
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -12,10 +14,11 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, ProducerId, RequestKind, ResponseKind, SaslHandshakeResponse, TopicName,
+    ApiKey, ApiVersionsResponse, BrokerId, DescribeGroupsRequest, DescribeGroupsResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind,
+    SaslHandshakeResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::CloseReason;
@@ -25,7 +28,7 @@ use super::Requested;
 use crate::sim::{Profile, Sasl};
 
 /// Versions of the APIs of groups that the codec of scripts has.
-const GROUPS: [(ApiKey, i16, i16); 8] = [
+const GROUPS: [(ApiKey, i16, i16); 9] = [
     (ApiKey::FindCoordinator, 0, 6),
     (ApiKey::ConsumerGroupHeartbeat, 0, 1),
     (ApiKey::OffsetCommit, 2, 9),
@@ -34,6 +37,7 @@ const GROUPS: [(ApiKey, i16, i16); 8] = [
     (ApiKey::SyncGroup, 0, 5),
     (ApiKey::Heartbeat, 0, 4),
     (ApiKey::LeaveGroup, 0, 5),
+    (ApiKey::DescribeGroups, 0, 6),
 ];
 
 /// A broker.
@@ -106,6 +110,8 @@ pub struct World {
     pub extra: Vec<(ApiKey, i16, i16)>,
     /// Node id of the coordinator of groups; `None`: brokers have none of their APIs.
     pub coordinator: Option<i32>,
+    /// Partitions of each topic, from 0 on, that a member of every classic group has.
+    pub assigned: i32,
     /// The level of `transaction.version`, where the coordinator has transactions.
     pub transactions: Option<i16>,
     /// What brokers want of a login.
@@ -138,6 +144,7 @@ impl World {
             offers: Vec::new(),
             extra: Vec::new(),
             coordinator: None,
+            assigned: 1000,
             transactions: None,
             sasl: None,
             lists_logins: false,
@@ -271,6 +278,9 @@ impl World {
             RequestKind::FindCoordinator(request) => {
                 self.find_coordinator(request, requested.version).into()
             }
+            RequestKind::DescribeGroups(request) if self.coordinator.is_some() => {
+                self.describe_groups(request).into()
+            }
             // As a listener without SASL does.
             RequestKind::SaslHandshake(_) => {
                 SaslHandshakeResponse::default().with_error_code(34).into()
@@ -286,6 +296,30 @@ impl World {
                 .into(),
             _ => return None,
         })
+    }
+
+    /// A stable group with one member.
+    fn describe_groups(&self, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
+        let mut assignment = BytesMut::new();
+        assignment.put_i16(1);
+        assignment.put_i32(self.topics.len() as i32);
+        for topic in &self.topics {
+            assignment.put_i16(topic.name.len() as i16);
+            assignment.put_slice(topic.name.as_bytes());
+            assignment.put_i32(self.assigned);
+            (0..self.assigned).for_each(|index| assignment.put_i32(index));
+        }
+        assignment.put_i32(-1);
+        let member = DescribedGroupMember::default()
+            .with_member_id(StrBytes::from_static_str("theirs"))
+            .with_member_assignment(assignment.freeze());
+        let groups = request.groups.iter().map(|group| {
+            DescribedGroup::default()
+                .with_group_id(group.clone())
+                .with_group_state(StrBytes::from_static_str("Stable"))
+                .with_members(vec![member.clone()])
+        });
+        DescribeGroupsResponse::default().with_groups(groups.collect())
     }
 
     fn handshake(&self, profile: Profile, version: i16) -> ApiVersionsResponse {

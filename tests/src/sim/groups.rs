@@ -107,6 +107,11 @@ impl<'a> Run<'a> {
 
     /// The first members join; under `latest` the promise begins with their first commit.
     fn begin(&mut self) {
+        if let Some(looks) = self.plan.foreign {
+            let names: Vec<String> = (0..self.plan.topics.len()).map(plan::topic).collect();
+            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+            self.world.cluster.join_foreign(GROUP, &names, looks);
+        }
         for _ in 0..self.plan.members {
             self.join();
         }
@@ -262,6 +267,7 @@ impl<'a> Run<'a> {
         let topic = plan::topic(topics[self.rng.below(topics.len() as u64) as usize]);
         let count = self.world.cluster.partitions(&topic) + 1 + self.rng.below(3) as u32;
         if count <= 16 {
+            self.oracle.grows(&self.world, &topic);
             let _ = self.world.cluster.grow(&topic, count); // it is more than before
         }
     }
@@ -313,7 +319,8 @@ impl<'a> Run<'a> {
         self.world.cluster.clear_faults();
         let writer = self.writer;
         self.world.command(writer, |now, commands, role| role.calm(now, commands));
-        let until = self.world.now() + PATIENCE + self.plan.session + self.plan.rebalance;
+        let looks = self.plan.foreign.map_or(Duration::ZERO, |looks| looks.every);
+        let until = self.world.now() + PATIENCE + self.plan.session + self.plan.rebalance + looks;
         loop {
             self.slice();
             let open = self.oracle.open(&self.world, &self.members);

@@ -1,5 +1,6 @@
 //! Members by the classic protocol.
 
+mod cover;
 mod endless;
 mod growth;
 mod leaving;

@@ -133,6 +133,8 @@ impl<'d> Group<'d> {
                 memo.elected = place.unwrap_or_default() as u8;
                 memo.lead = self.lead(&cx.settings, leader, member);
                 memo.skips = skip_assignment;
+                #[cfg(feature = "coverage")]
+                self.classic.cover.note_leader(leader);
                 if error.0 == 0 && memo.lead == Lead::Me {
                     self.classic.leader.begin();
                 }
@@ -234,6 +236,6 @@ impl<'d> Group<'d> {
 }
 
 /// Whether a text has the form of what brokers put behind an instance id.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == UUID && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }

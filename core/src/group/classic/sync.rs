@@ -364,6 +364,8 @@ impl<'d> Group<'d> {
         // Nobody has looked for growth since this static member was restarted.
         let blind = lead == Lead::Former || self.classic.skips;
         let first = !core::mem::replace(&mut self.classic.looked, true);
+        #[cfg(feature = "coverage")]
+        self.check_plan(cx, first);
         // A static member gets what it had, whatever it subscribes to now.
         let is_static = !cx.settings.instance.is_empty();
         let follows = matches!(lead, Lead::Foreign | Lead::Kin);

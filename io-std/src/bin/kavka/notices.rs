@@ -120,6 +120,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::Disconnected { .. }
             | Event::Unresponsive { .. }
             | Event::Moved { .. }
+            | Event::Unassigned { .. }
             | Event::GroupTrouble { .. }
             | Event::TransactionTrouble { .. }
             | Event::CommitFailed { .. }
@@ -241,6 +242,9 @@ pub(super) fn describe(event: &Event) -> String {
         }
         Event::TopicJoined { topic } => format!("{topic}: part of the subscription"),
         Event::TopicLeft { topic } => format!("{topic}: no longer part of the subscription"),
+        Event::Unassigned { topic, first, last, partitions, leader } => {
+            unassigned(topic, (*first, *last, *partitions), leader)
+        }
         Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
         Event::GroupTrouble { error }
         | Event::TransactionTrouble { error }
@@ -257,6 +261,21 @@ pub(super) fn describe(event: &Event) -> String {
         // There is none that this command does not know.
         _ => "something else happened".to_owned(),
     }
+}
+
+/// `which`: the first and the last one, and how many there are.
+fn unassigned(topic: &str, which: (u32, u32, u32), leader: &str) -> String {
+    let which = match which {
+        (first, _, 1) => format!("partition {first} of {topic} is"),
+        (first, last, n) if n == last - first + 1 => {
+            format!("partitions {first} to {last} of {topic} are")
+        }
+        (first, last, n) => format!("{n} of partitions {first} to {last} of {topic} are"),
+    };
+    format!(
+        "{which} assigned to nobody: the leader of the group, {leader}, has not looked for new \
+         partitions; it is asked again each minute"
+    )
 }
 
 fn moved(at: &str, from: i64, to: i64, why: MoveReason) -> String {

@@ -1,5 +1,7 @@
 //! Classic groups (`GroupCoordinator` of Kafka 2.8): members join rounds, one of them assigns.
 
+mod describe;
+mod foreign;
 mod requests;
 mod rounds;
 
@@ -13,6 +15,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::code;
 use crate::model::{Cluster, Ctx, Event, Output, Reply};
+
+pub(super) use foreign::Foreign;
+pub use foreign::{Looks, Stretch};
 
 /// How far a group is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,12 +61,14 @@ pub(super) struct Member {
     /// Its JoinGroup or SyncGroup that waits.
     joins: Option<Ctx>,
     syncs: Option<Ctx>,
+    /// It is another client, without connections.
+    foreign: bool,
 }
 
 impl Member {
     /// Whether a request of it is parked: it is alive as long.
     const fn waits(&self) -> bool {
-        self.joins.is_some() || self.syncs.is_some()
+        self.joins.is_some() || self.syncs.is_some() || self.foreign
     }
 }
 

@@ -106,6 +106,7 @@ impl Cluster {
                 for id in ids {
                     self.check_classic(group, &id);
                 }
+                self.foreign_reloads(group);
                 Err(code::COORDINATOR_LOAD_IN_PROGRESS)
             }
             None => {

@@ -1,6 +1,7 @@
 //! What has to hold of a group: no partition is two members', commits never go back, nothing that
 //! was written since first contact is skipped, and what changes comes to rest.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::Role;
@@ -8,6 +9,9 @@ use super::plan::{self, Plan};
 use super::{ApiKey, GROUP};
 use crate::sim::What;
 use crate::sim::world::World;
+
+/// The starts of new partitions are committed within this time.
+const SEEDED: Duration = Duration::from_secs(5);
 
 pub(super) struct Oracle {
     pub(super) findings: Vec<String>,
@@ -20,6 +24,10 @@ pub(super) struct Oracle {
     agrees: bool,
     started: bool,
     committed: BTreeMap<(String, u32), i64>,
+    /// Since when each partition is there that was not there at first, and whether another client
+    /// must not skip anything in it: nobody died.
+    added: BTreeMap<(String, u32), Duration>,
+    gentle: bool,
     /// A seed was later than the first reader.
     rewound: bool,
     /// Heartbeats until the writer began.
@@ -34,9 +42,11 @@ impl Oracle {
             topics: (0..plan.topics.len()).collect(),
             next: plan.topics.len(),
             classic: !plan.classic.is_empty(),
-            agrees: !plan.mixes(),
+            agrees: plan.classic.len() <= 1,
             started: false,
             committed: BTreeMap::new(),
+            added: BTreeMap::new(),
+            gentle: plan.acts.len() == 3,
             rewound: false,
             beats: 0,
         }
@@ -65,6 +75,33 @@ impl Oracle {
         (self.started, self.beats) = (true, beats(world));
     }
 
+    /// A topic is about to grow.
+    pub(super) fn grows(&mut self, world: &World<Role>, topic: &str) {
+        let count = world.cluster.partitions(topic);
+        // By three at most.
+        for partition in count..count + 3 {
+            self.added.insert((topic.to_owned(), partition), world.now());
+        }
+    }
+
+    /// Returns what another client has read, or need not have.
+    fn theirs(&self, world: &World<Role>) -> Vec<(usize, u32, core::ops::Range<i64>)> {
+        let mut all = Vec::new();
+        for one in world.cluster.foreign_reads(GROUP) {
+            let Some(topic) = (0..self.topics).find(|at| plan::topic(*at) == one.topic) else {
+                continue;
+            };
+            let end = world.cluster.high_watermark(&one.topic, one.partition);
+            // Such a client begins at the end where nothing is committed. In what was added the
+            // start is, once kavka's members have had the time.
+            let added = self.added.get(&(one.topic.clone(), one.partition));
+            let seeded = added.is_some_and(|added| *added + SEEDED <= one.since);
+            let from = if one.bare && !(seeded && self.gentle) { 0 } else { one.from };
+            all.push((topic, one.partition, from..one.to.unwrap_or(end)));
+        }
+        all
+    }
+
     /// Compares what members hold with what the coordinator knows, and commits with earlier ones.
     pub(super) fn look(&mut self, world: &mut World<Role>, members: &[usize]) {
         let known: BTreeSet<String> =
@@ -72,6 +109,10 @@ impl Oracle {
         let owners = world.cluster.group_owners(GROUP);
         let mut findings = Vec::new();
         let mut holders: BTreeMap<(String, i32), String> = BTreeMap::new();
+        for one in world.cluster.foreign_reads(GROUP).iter().filter(|one| one.to.is_none()) {
+            let place = (one.topic.clone(), i32::try_from(one.partition).unwrap_or(-1));
+            holders.insert(place, "the other client".to_owned());
+        }
         for member in 0..world.members() {
             let runs = members.contains(&member);
             let Role::Member(app) = world.app_mut(member) else { continue };
@@ -148,13 +189,26 @@ impl Oracle {
     /// What is not as it has to be in the end.
     pub(super) fn open(&self, world: &World<Role>, members: &[usize]) -> Vec<String> {
         let read = Self::read(world);
+        let theirs = self.theirs(world);
+        let is_theirs = |(topic, partition, offset): &(usize, u32, i64)| {
+            theirs
+                .iter()
+                .any(|one| (one.0, one.1) == (*topic, *partition) && one.2.contains(offset))
+        };
         let mut open = Vec::new();
-        let unread: Vec<_> =
-            self.places(world).into_iter().filter(|place| !read.contains_key(place)).collect();
+        let unread: Vec<_> = self
+            .places(world)
+            .into_iter()
+            .filter(|place| !read.contains_key(place) && !is_theirs(place))
+            .collect();
         if let Some(first) = unread.first() {
             open.push(format!("{} records are not read, the first is {first:?}", unread.len()));
         }
         let mut held = BTreeSet::new();
+        for one in world.cluster.foreign_reads(GROUP).iter().filter(|one| one.to.is_none()) {
+            let topic = (0..self.topics).find(|at| plan::topic(*at) == one.topic);
+            held.extend(topic.map(|topic| (topic, one.partition)));
+        }
         for member in members {
             let app = world.app(*member).as_member();
             for at in app.into_iter().flat_map(|app| app.held.values()) {

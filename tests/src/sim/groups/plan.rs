@@ -5,9 +5,9 @@ use core::time::Duration;
 
 use kavka_core::Start;
 
-use crate::sim::Profile;
 use crate::sim::rng::Rng;
 use crate::sim::world::Net;
+use crate::sim::{Looks, Profile};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Plan {
     pub(super) by_pattern: bool,
     /// Lists of assignors, one of which each member has; none of them: KIP-848.
     pub(super) classic: Vec<&'static str>,
+    /// Another client is a member from the beginning, and looks for growth like this.
+    pub(super) foreign: Option<Looks>,
     /// `None`: the application commits each record that it has read.
     pub(super) auto_commit: Option<Duration>,
     /// How long a member keeps partitions that are revoked, at most.
@@ -73,6 +75,16 @@ fn draw_classic(rng: &mut Rng) -> Vec<&'static str> {
         4..7 => vec![rng.pick(&lists)],
         _ => vec!["cooperative-sticky,range", rng.pick(&["range", "range,cooperative-sticky"])],
     }
+}
+
+/// Draws another client beside members that can follow it: one as Java's or franz-go, or one as
+/// librdkafka or Sarama.
+fn draw_foreign(seed: u64, classic: &[&str]) -> Option<Looks> {
+    let mut rng = Rng(seed ^ 0x666f_7265_6967_6e00);
+    let follows = |list: &&str| list.split(',').any(|name| name == "range");
+    let drawn = !classic.is_empty() && classic.iter().all(follows) && rng.chance(60);
+    let every = Duration::from_secs(5 * 60);
+    drawn.then(|| Looks { every, in_rounds: rng.chance(50) })
 }
 
 /// The name of a topic.
@@ -98,6 +110,7 @@ impl Plan {
             acts.extend(rough.into_iter().filter(|_| rng.chance(50)));
         }
         let classic = draw_classic(&mut rng);
+        let foreign = draw_foreign(seed, &classic);
         let session = rng.millis(6000, 15_000);
         let interval = rng.millis(200, 3000);
         let mut rebalance = rng.millis(2000, 20_000);
@@ -123,6 +136,7 @@ impl Plan {
             start,
             by_pattern: false,
             classic,
+            foreign,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
             keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
             acts,
@@ -149,7 +163,7 @@ impl Plan {
     /// Whether rounds may elect other assignors than before: then what is kept may have to be given
     /// up before it is committed.
     pub(super) fn mixes(&self) -> bool {
-        self.classic.len() > 1
+        self.classic.len() > 1 || self.foreign.is_some()
     }
 
     pub(super) fn draw_act(&self, rng: &mut Rng) -> Act {
@@ -171,6 +185,9 @@ impl fmt::Display for Plan {
         }
         if !self.classic.is_empty() {
             write!(f, ", classic {:?}", self.classic)?;
+        }
+        if let Some(looks) = self.foreign {
+            write!(f, ", another client: {looks:?}")?;
         }
         write!(f, ", {start:?}, commits {auto_commit:?}, keeps {keeps:?}")?;
         write!(f, ", {:?} every {:?} for {:?}", self.acts, self.pause, self.trouble)

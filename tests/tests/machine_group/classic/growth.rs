@@ -18,13 +18,13 @@ const COOPERATIVE: &str = "cooperative-sticky";
 /// The id of instance `one` before its restart.
 const FORMER: &str = "one-01234567-89ab-cdef-0123-456789abcdef";
 
-fn grow(s: &mut Script) {
+pub(super) fn grow(s: &mut Script) {
     let count = s.world.topic_mut("t").partitions.len();
     s.world.grow("t", count + 1);
 }
 
 /// Responds to heartbeats until a JoinGroup comes, or `limit` is over.
-fn beat_until_join(s: &mut Script, limit: Duration) -> Option<super::Join> {
+pub(super) fn beat_until_join(s: &mut Script, limit: Duration) -> Option<super::Join> {
     let start = s.now();
     while start.until(s.now()) < limit {
         if let Some(due) = s.take::<HeartbeatRequest>() {
@@ -94,6 +94,7 @@ fn a_leader_commits_the_start_of_a_new_partition_and_then_begins_a_round() {
 fn a_follower_waits_for_the_leader_for_two_seconds_and_joins_once() {
     // GR8
     let (mut s, _) = member("cooperative-sticky", "cooperative-sticky", &[0, 1]);
+    s.world.assigned = 4;
     pulse(&mut s, 0);
     grow(&mut s);
     let start = s.now();
@@ -187,6 +188,7 @@ fn a_leader_whose_instance_begins_as_this_ones_is_another() {
 #[test]
 fn a_follower_that_sees_growth_while_a_round_waits_begins_one_after_it() {
     let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+    s.world.assigned = 4;
     pulse(&mut s, 27);
     let join = s.expect::<JoinGroupRequest>();
     grow(&mut s);
@@ -266,6 +268,7 @@ fn a_leader_assigns_what_it_sees_first_in_a_round_after_its_start_is_committed()
 #[test]
 fn growth_that_is_seen_between_memberships_is_not_forgotten() {
     let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
+    s.world.assigned = 4;
     pulse(&mut s, 25);
     let join = name(&mut s);
     grow(&mut s);

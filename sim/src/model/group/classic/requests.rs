@@ -175,6 +175,7 @@ impl Cluster {
             assignment: Bytes::new(),
             joins: Some(ctx.clone()),
             syncs: None,
+            foreign: false,
         };
         member.take(request);
         group.members.insert(id.clone(), member);
@@ -232,7 +233,8 @@ impl Cluster {
         if let Some(member) = group.members.get_mut(&id) {
             member.syncs = Some(ctx.clone());
         }
-        if group.state == State::Completing && group.leader.as_ref() == Some(&id) {
+        let assigns = group.state == State::Completing && group.leader.as_ref() == Some(&id);
+        if assigns {
             for member in group.members.values_mut() {
                 member.assignment = Bytes::new();
             }
@@ -251,6 +253,9 @@ impl Cluster {
             }
             for (ctx, bytes) in ready {
                 self.respond_to_sync(&ctx, Ok(bytes));
+            }
+            if assigns {
+                self.foreign_takes(&name);
             }
         }
         Reply::Later

@@ -13,6 +13,7 @@ impl Cluster {
     /// Begins a round, unless one waits for members already.
     pub(super) fn begin_round(&mut self, name: &StrBytes) {
         let (now, delay) = (self.now, self.behaviour().join_delay);
+        self.foreign_joins(name);
         let Some(group) = self.groups.get_mut(name).map(|group| &mut group.classic) else {
             return;
         };
@@ -35,6 +36,7 @@ impl Cluster {
     /// Ends what a round waits for, if it is over.
     pub(in crate::model) fn check_round(&mut self, name: &StrBytes) {
         let now = self.now;
+        self.wake_foreign(name);
         let Some(group) = self.groups.get_mut(name).map(|group| &mut group.classic) else {
             return;
         };
@@ -45,7 +47,7 @@ impl Cluster {
             State::Preparing => self.complete(name),
             // Who has not synced is gone.
             State::Completing => {
-                let late = group.members.iter().filter(|(_, member)| member.syncs.is_none());
+                let late = group.members.iter().filter(|(_, m)| m.syncs.is_none() && !m.foreign);
                 let late: Vec<StrBytes> = late.map(|(id, _)| id.clone()).collect();
                 for id in late {
                     self.drop_classic(name, &id);
@@ -64,12 +66,13 @@ impl Cluster {
             return;
         }
         let over = group.until <= now;
-        let all = group.pending.is_empty() && group.members.values().all(|m| m.joins.is_some());
+        let all = group.pending.is_empty()
+            && group.members.values().all(|m| m.joins.is_some() || m.foreign);
         let empty = group.members.is_empty() && group.pending.is_empty();
         if !over && !empty && (group.waits || !all) {
             return;
         }
-        group.members.retain(|_, member| member.joins.is_some() || member.instance.is_some());
+        group.members.retain(|_, m| m.joins.is_some() || m.instance.is_some() || m.foreign);
         group.generation += 1;
         if group.members.is_empty() {
             (group.state, group.leader) = (State::Empty, None);
@@ -78,9 +81,10 @@ impl Cluster {
             return;
         }
         group.protocol = group.elect();
-        let joined = |id: &StrBytes| group.members.get(id).is_some_and(|m| m.joins.is_some());
+        let joined =
+            |id: &StrBytes| group.members.get(id).is_some_and(|m| m.joins.is_some() || m.foreign);
         if !group.leader.as_ref().is_some_and(joined) {
-            let first = group.members.iter().filter(|(_, member)| member.joins.is_some());
+            let first = group.members.iter().filter(|(_, m)| m.joins.is_some() || m.foreign);
             let first = first.min_by_key(|(_, member)| member.came);
             group.leader = first.map(|(id, _)| id.clone());
         }
@@ -101,5 +105,6 @@ impl Cluster {
             self.respond_to_join(&ctx, body);
             self.watch(name, &id);
         }
+        self.foreign_assigns(name);
     }
 }
