@@ -3,7 +3,7 @@
 use kavka_tests::sim::ordered::{Outcome, Readers, run};
 
 fn seeds() -> u64 {
-    std::env::var("KAVKA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+    std::env::var("KAVKA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(15)
 }
 
 fn all(readers: Readers, ordered: bool) -> Outcome {

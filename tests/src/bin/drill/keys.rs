@@ -1,7 +1,7 @@
 //! The order of each key while the topic grows under load (`--policy`): several producers that
-//! share their keys, brokers that are killed in between, readers that note what they see. What counts is
-//! the order of a producer's records of a key: in the logs, by the time of appending, and at the
-//! readers.
+//! share their keys, brokers that are killed in between, readers that note what they see. What
+//! counts is the order of a producer's records of a key: in the logs, by the time of appending, and
+//! at the readers.
 
 mod book;
 mod brokers;
