@@ -30,6 +30,7 @@ pub(super) struct Marker {
 /// The text in front of the metadata of a commit, at most 64 bytes, ASCII. See
 /// [`Config::group_skips`](crate::Config::group_skips).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "transactions"), allow(unreachable_pub, reason = "nobody else needs it"))]
 pub struct CommitMark {
     bytes: [u8; LONGEST],
     len: usize,
