@@ -88,7 +88,8 @@ impl Oracle {
     fn theirs(&self, world: &World<Role>) -> Vec<(usize, u32, core::ops::Range<i64>)> {
         let mut all = Vec::new();
         for one in world.cluster.foreign_reads(GROUP) {
-            let Some(topic) = (0..self.topics).find(|at| plan::topic(*at) == one.topic) else {
+            let Some(topic) = self.topics.iter().copied().find(|at| plan::topic(*at) == one.topic)
+            else {
                 continue;
             };
             let end = world.cluster.high_watermark(&one.topic, one.partition);
@@ -206,7 +207,7 @@ impl Oracle {
         }
         let mut held = BTreeSet::new();
         for one in world.cluster.foreign_reads(GROUP).iter().filter(|one| one.to.is_none()) {
-            let topic = (0..self.topics).find(|at| plan::topic(*at) == one.topic);
+            let topic = self.topics.iter().copied().find(|at| plan::topic(*at) == one.topic);
             held.extend(topic.map(|topic| (topic, one.partition)));
         }
         for member in members {
