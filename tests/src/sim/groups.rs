@@ -6,6 +6,7 @@ mod oracle;
 mod plan;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use kavka_core::{GroupProtocol, Limits, Start};
 
@@ -23,6 +24,8 @@ const GROUP: &str = "g";
 const EXPRESSIONS: [&str; 3] = ["topic-.*", "topic-.*", "topic-[02468]+"];
 /// Topics at a time, at most.
 const TOPICS: usize = 6;
+/// Of static members: as many as there may be.
+const INSTANCES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 /// Between two looks at what the members hold.
 const SLICE: Duration = Duration::from_millis(20);
 /// Everything is read, and every partition is some member's, this long after the last trouble.
@@ -68,8 +71,9 @@ struct Run<'a> {
     oracle: Oracle,
     rng: Rng,
     writer: usize,
-    /// Members that run.
+    /// Members that run, and the instance of each, if they are static.
     members: Vec<usize>,
+    instances: BTreeMap<usize, &'static str>,
     stopped: Vec<i32>,
 }
 
@@ -102,7 +106,16 @@ impl<'a> Run<'a> {
         let writer = world.join(role, &limits, |_| ());
         let rng = Rng(plan.seed ^ 2);
         let oracle = Oracle::new(plan);
-        Self { plan, world, oracle, rng, writer, members: Vec::new(), stopped: Vec::new() }
+        Self {
+            plan,
+            world,
+            oracle,
+            rng,
+            writer,
+            members: Vec::new(),
+            instances: BTreeMap::new(),
+            stopped: Vec::new(),
+        }
     }
 
     /// The first members join; under `latest` the promise begins with their first commit.
@@ -127,7 +140,16 @@ impl<'a> Run<'a> {
         self.world.command(writer, |now, commands, role| role.write(now, commands));
     }
 
+    /// Another member joins: a static one as the first instance that does not run.
     fn join(&mut self) {
+        let used = |name: &&str| {
+            self.members.iter().any(|member| self.instances.get(member) == Some(name))
+        };
+        let free = INSTANCES.into_iter().find(|name| !used(name));
+        self.join_as(free.filter(|_| self.plan.statics));
+    }
+
+    fn join_as(&mut self, instance: Option<&'static str>) {
         let plan = self.plan;
         let role = Role::member(plan, self.rng.fork());
         let mut limits = Limits::small();
@@ -157,12 +179,14 @@ impl<'a> Run<'a> {
             }
             config.auto_commit = plan.auto_commit;
             config.rebalance_timeout = plan.rebalance;
+            config.group_instance = instance.unwrap_or_default();
         };
         let member = self.world.join(role, &limits, config);
         self.world.command(member, |now, commands, role| {
             role.subscribe(now, commands, (plan, expression));
         });
         self.members.push(member);
+        self.instances.extend(instance.map(|instance| (member, instance)));
     }
 
     fn slice(&mut self) {
@@ -206,6 +230,12 @@ impl<'a> Run<'a> {
                     self.members.retain(|other| *other != member);
                     self.world.stop(member);
                 }
+            }
+            Act::Restart => {
+                let member = self.rng.pick(&self.members);
+                self.members.retain(|other| *other != member);
+                self.world.stop(member);
+                self.join_as(self.instances.get(&member).copied());
             }
             Act::MoveCoordinator => self.world.cluster.move_coordinator(GROUP),
             Act::Expel => {

@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use kavka_core::{
-    Batch, Commands, Event, Instant, PartitionId, ProduceError, Record, TopicId, TopicPartition,
+    Batch, Commands, Event, GroupError, Instant, PartitionId, ProduceError, Record, TopicId,
+    TopicPartition,
 };
 
 use kavka_std::PatternTopics;
@@ -13,6 +14,8 @@ use super::plan::{self, Plan};
 use crate::sim::rng::Rng;
 use crate::sim::world::App;
 
+/// The code that a static member gets whose instance another one has now.
+const FENCED: i16 = 82;
 /// Between two records.
 const PACE: Duration = Duration::from_millis(15);
 
@@ -228,6 +231,8 @@ impl App for Role {
             Event::Moved { at, from, to, why } => {
                 member.findings.push(format!("{at:?} moved from {from} to {to}: {why:?}"));
             }
+            // It is leaving, and its instance has come back elsewhere.
+            Event::GroupFailed { error: GroupError::Refused(code) } if code.0 == FENCED => {}
             Event::GroupFailed { error } => member.findings.push(format!("failed: {error}")),
             _ => {}
         }

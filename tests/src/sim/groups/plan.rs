@@ -20,6 +20,8 @@ pub enum Act {
     Leave,
     /// A member is gone without a word.
     Die,
+    /// A static member is gone, and back with its instance id at once, or while it still runs.
+    Restart,
     /// Another broker coordinates the group.
     MoveCoordinator,
     /// The coordinator removes a member, as after its session.
@@ -57,6 +59,8 @@ pub struct Plan {
     pub(super) classic: Vec<&'static str>,
     /// Another client is a member from the beginning, and looks for growth like this.
     pub(super) foreign: Option<Looks>,
+    /// Members are static: they have instance ids.
+    pub(super) statics: bool,
     /// `None`: the application commits each record that it has read.
     pub(super) auto_commit: Option<Duration>,
     /// How long a member keeps partitions that are revoked, at most.
@@ -85,6 +89,11 @@ fn draw_foreign(seed: u64, classic: &[&str]) -> Option<Looks> {
     let drawn = !classic.is_empty() && classic.iter().all(follows) && rng.chance(60);
     let every = Duration::from_secs(5 * 60);
     drawn.then(|| Looks { every, in_rounds: rng.chance(50) })
+}
+
+/// Draws whether members have instance ids: brokers know them from 2.4 on.
+fn draw_statics(seed: u64, profile: Profile) -> bool {
+    Rng(seed ^ 0x7374_6174_6963_0000).chance(25) && profile != Profile::V1_1
 }
 
 /// The name of a topic.
@@ -120,7 +129,7 @@ impl Plan {
         }
         let start = if rng.chance(75) { Start::Latest } else { Start::Earliest };
         let (fastest, slowest) = (rng.millis(1, 5), rng.millis(5, 30));
-        Self {
+        let mut plan = Self {
             seed,
             brokers: 1 + rng.below(4) as u32,
             profile: match classic[..] {
@@ -137,13 +146,19 @@ impl Plan {
             by_pattern: false,
             classic,
             foreign,
+            statics: false,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
             keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
             acts,
             pause: rng.millis(100, 4000),
             trouble: Duration::from_secs(5 + rng.below(25)),
             net: Net { fastest, slowest, ..Net::default() },
+        };
+        if draw_statics(seed, plan.profile) {
+            plan.statics = true;
+            plan.acts.push(Act::Restart);
         }
+        plan
     }
 
     /// Draws one whose members subscribe by regular expressions, and whose topics come and go.
@@ -185,6 +200,9 @@ impl fmt::Display for Plan {
         }
         if !self.classic.is_empty() {
             write!(f, ", classic {:?}", self.classic)?;
+        }
+        if self.statics {
+            write!(f, ", static")?;
         }
         if let Some(looks) = self.foreign {
             write!(f, ", another client: {looks:?}")?;
