@@ -676,7 +676,7 @@ mod tests {
                 _ => c.to_lowercase().to_string(),
             };
             let snake: String = variant.chars().enumerate().map(snake).collect();
-            assert_eq!(name(event), (snake.as_str(), n >= 11), "{variant}");
+            assert_eq!(name(event), (snake.as_str(), n >= 12), "{variant}");
         }
     }
 }
