@@ -21,5 +21,5 @@ fn a_device_needs_23_kib() {
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();
-    assert!(size <= 4300, "{size} bytes");
+    assert!(size <= 4500, "{size} bytes");
 }
