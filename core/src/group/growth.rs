@@ -4,6 +4,7 @@
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
 use crate::cluster::{Cx, GROUP};
+use crate::config::Start;
 use crate::time::{Span, Tick};
 
 /// Pace of heartbeats after growth.
@@ -207,10 +208,10 @@ impl<'d> Group<'d> {
         let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
         #[cfg(feature = "coverage")]
         self.suspect(slot, added.start);
-        let seeds = cx.settings.exact_start && owns;
+        let seeds = self.seeds(cx) && owns;
         if seeds {
             self.seed(cx, slot, added);
-        } else if cx.settings.exact_start {
+        } else if self.seeds(cx) {
             self.interests[slot].unseeded = added.start;
         }
         let hurry = HURRY;
@@ -242,6 +243,13 @@ impl<'d> Group<'d> {
             self.dirty = true;
         }
         any
+    }
+
+    /// Whether the starts of new partitions are committed for whoever gets them. Who begins at the
+    /// first record needs none, and one that comes late would undo what a transaction committed.
+    pub(super) fn seeds(&self, cx: &Cx<'d>) -> bool {
+        let first = matches!(self.start, Start::Earliest);
+        cx.settings.exact_start && guard!("starts of transactions are not undone", !first => true)
     }
 
     /// Has the starts of new partitions committed, as far as there is memory for them.

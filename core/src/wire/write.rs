@@ -214,7 +214,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// As [`Writer::str`], and for more elements than an `i32` counts.
-    #[cfg(feature = "group-admin")]
+    #[cfg(any(feature = "group-admin", feature = "coverage"))]
     pub fn strs(&mut self, flexible: bool, list: &[&str]) -> Result<(), Full> {
         self.count(flexible, Some(list.len()))?;
         list.iter().try_for_each(|text| self.str(flexible, text))

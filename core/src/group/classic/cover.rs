@@ -312,8 +312,9 @@ impl<'d> Group<'d> {
     /// saw them come may be gone, and another client would begin at their end.
     fn seed_open(&mut self, cx: &mut Cx<'d>, range: core::ops::Range<u32>) {
         let Cover { slot, from, owned, .. } = self.classic.cover;
+        let seeds = self.seeds(cx);
         let interest = &self.interests[usize::from(slot)];
-        let knows = interest.marked && !interest.fresh && cx.settings.exact_start;
+        let knows = interest.marked && !interest.fresh && seeds;
         let first = range.start.max(interest.count);
         if guard!("what nobody has gets its start", !knows => true) {
             return;

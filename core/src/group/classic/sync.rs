@@ -143,7 +143,7 @@ impl<'d> Group<'d> {
             if count > known {
                 cx.refresh(slot);
             }
-            if cx.settings.exact_start {
+            if self.seeds(cx) {
                 let most = self.seeded(cx, slot);
                 count =
                     guard!("partitions without a start are not assigned", count.min(most) => count);
