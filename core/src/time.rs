@@ -178,7 +178,7 @@ impl Span {
     }
 
     /// The same as callers have it.
-    #[cfg(feature = "std")]
+    #[cfg(any(feature = "std", feature = "ordered-growth"))]
     pub(crate) const fn duration(self) -> Duration {
         Duration::from_micros(self.0 as u64 * PER_TICK)
     }

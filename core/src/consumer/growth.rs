@@ -171,11 +171,14 @@ impl Growth {
     /// Returns the count before the growth that a partition came by, of a topic that had `first`
     /// partitions at first, or an earlier one; 0: it was there from the beginning.
     fn base(&self, index: u32, first: u32) -> u32 {
-        if index < first || first == 0 {
+        if index < first {
             return 0;
         }
         let steps = self.steps.iter().copied().filter(|step| *step > 0 && *step <= index);
         let base = steps.max().unwrap_or(first);
+        if base == 0 {
+            return 0;
+        }
         // Else a key may come from anywhere.
         if self.count.is_multiple_of(base) { base } else { 1 }
     }
@@ -241,11 +244,15 @@ impl<'d> Consumer<'d> {
 
     /// Forgets what was waited for: the topic is another one, or goes.
     pub(super) fn forget_growth(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
-        let growth = self.follows[slot].growth;
-        if growth.waits() {
+        let growth = &mut self.follows[slot].growth;
+        let waits = growth.waits();
+        let count = growth.count;
+        if waits {
+            // Of growth during the wait, too.
+            growth.top = u32::MAX;
             self.end_wait(cluster, slot, true);
         }
-        self.follows[slot].growth = Growth { count: growth.count, ..Growth::NONE };
+        self.follows[slot].growth = Growth { count, ..Growth::NONE };
     }
 
     /// Takes waits further; returns the time of the next step.
@@ -523,9 +530,27 @@ impl<'d> Consumer<'d> {
     fn finish_wait(&mut self, cx: &mut Cx<'d>, slot: usize, ordered: bool) {
         self.end_wait(&mut cx.cluster, slot, !ordered);
         let Growth { since, news, .. } = &mut self.follows[slot].growth;
+        if news.count == 0 {
+            return; // nobody was held up
+        }
         news.waited = since.until(cx.now).max(news.waited);
         news.late |= !ordered;
-        self.waits.news |= news.count > 0;
+        self.waits.news = true;
+    }
+
+    /// Ends all waits that others' partitions have entries for, since those are needed; returns
+    /// whether there was one.
+    #[cfg(feature = "group")]
+    pub(crate) fn free_growth(&mut self, cx: &mut Cx<'d>) -> bool {
+        let mut any = false;
+        for slot in 0..self.follows.len() {
+            let Growth { top, shared, .. } = self.follows[slot].growth;
+            if guard!("an assignment comes before the order of keys", top > 0 && shared) {
+                self.finish_wait(cx, slot, false);
+                any = true;
+            }
+        }
+        any && cx.cluster.table.room() > 0
     }
 
     /// Forgets what a wait was for; `reads`: what is still held is read.
@@ -591,9 +616,12 @@ impl<'d> Consumer<'d> {
             let open = cx.cluster.table.of_topic(slot).filter(others);
             let open = open.map(|part| cx.cluster.table[part].index);
             let Some(first) = open.clone().filter(|index| *index >= cursor).min() else {
-                self.follows[slot].growth.cursor = 0;
+                let growth = &mut self.follows[slot].growth;
+                if core::mem::take(&mut growth.cursor) > 0 {
+                    growth.looks_at = cx.now + LOOKS; // all pages had their turn
+                }
                 if open.count() > 0 {
-                    next = next.min(looks_at.max(cx.now));
+                    next = next.min(self.follows[slot].growth.looks_at.max(cx.now));
                 }
                 continue;
             };

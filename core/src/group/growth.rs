@@ -103,6 +103,9 @@ impl<'d> Group<'d> {
         let (known, marked, begun) = (true, true, self.begun);
         #[cfg(feature = "pattern")]
         let joins = self.interests[slot].joins;
+        // The leader may know the count of the one before.
+        #[cfg(feature = "coverage")]
+        let open = u32::from(self.is_classic() && !self.begins_rounds());
         self.interests[slot] = Interest {
             active,
             wanted,
@@ -111,8 +114,14 @@ impl<'d> Group<'d> {
             begun,
             #[cfg(feature = "pattern")]
             joins,
+            #[cfg(feature = "coverage")]
+            open,
             ..Interest::EMPTY
         };
+        #[cfg(feature = "coverage")]
+        if open > 0 {
+            self.check_growth(cx.now + cx.settings.retry_backoff);
+        }
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);

@@ -98,8 +98,7 @@ impl<'d> Group<'d> {
         match memo {
             Memo::Coordinator => self.on_coordinator(cx, got),
             Memo::Beat(memo) => {
-                let make_room =
-                    &mut |cx: &mut Cx<'d>| consumer.free_ghosts(&mut cx.cluster) || make_room(cx);
+                let make_room = &mut |cx: &mut Cx<'d>| free(cx, consumer) || make_room(cx);
                 self.on_heartbeat(cx, from, memo, got, make_room);
             }
             Memo::Query(memo) => self.on_committed(cx, consumer, from, memo, got),
@@ -112,8 +111,7 @@ impl<'d> Group<'d> {
             Memo::Counts(memo) => self.on_counts(cx, from, memo, got),
             #[cfg(feature = "classic")]
             Memo::Sync(memo) => {
-                let make_room =
-                    &mut |cx: &mut Cx<'d>| consumer.free_ghosts(&mut cx.cluster) || make_room(cx);
+                let make_room = &mut |cx: &mut Cx<'d>| free(cx, consumer) || make_room(cx);
                 self.on_sync(cx, from, memo, got, make_room);
             }
             #[cfg(feature = "classic")]
@@ -178,4 +176,16 @@ impl<'d> Group<'d> {
             _ => self.heartbeat_lost(cx, serial, error),
         }
     }
+}
+
+/// Frees an entry that the consumer keeps for its own sake.
+fn free<'d>(cx: &mut Cx<'d>, consumer: &mut Consumer<'d>) -> bool {
+    if consumer.free_ghosts(&mut cx.cluster) {
+        return true;
+    }
+    #[cfg(feature = "ordered-growth")]
+    let freed = consumer.free_growth(cx);
+    #[cfg(not(feature = "ordered-growth"))]
+    let freed = false;
+    freed
 }

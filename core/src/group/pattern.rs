@@ -119,6 +119,12 @@ impl<'d> Group<'d> {
         if cx.settings.pattern.is_empty() {
             return Err(Error::Caller(Misuse::NoPattern));
         }
+        if self.pattern.by == By::Names {
+            // Those of the subscription before.
+            for slot in 0..self.interests.len() {
+                self.subscribe_one(cx, slot, false);
+            }
+        }
         self.pattern.end();
         (self.pattern.by, self.pattern.met) = (By::Coordinator, i64::MAX);
         self.resubscribe(cx, start, begun);

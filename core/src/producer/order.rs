@@ -97,8 +97,13 @@ impl<'d> Producer<'d> {
     /// Returns over how many partitions the keys of a topic are spread, for a later process; 0:
     /// that does not matter, or is not known.
     pub(crate) fn key_count(&self, slot: usize) -> u32 {
-        let Mapping { order, count, .. } = self.spreads[slot].mapping;
-        if order == KeyOrder::Follow { 0 } else { count }
+        let Mapping { order, count, before, .. } = self.spreads[slot].mapping;
+        match order {
+            KeyOrder::Follow => 0,
+            // What it waits for may come after this process.
+            _ if before > 0 => before,
+            _ => count,
+        }
     }
 
     /// Whether records of a topic are refused until what was produced before it grew is settled.

@@ -32,6 +32,11 @@ impl Run<'_> {
                 return self.join(driver, now, self.wanted.clone());
             }
         }
+        // Who has not joined yet holds nothing.
+        #[cfg(feature = "pattern")]
+        if self.member.pattern.as_ref().is_some_and(|topics| !topics.is_subscribed()) {
+            return Ok(());
+        }
         let away = polls.since.is_some_and(|since| since + self.config.max_poll_interval <= now);
         if away && !polls.left && !self.member.left {
             polls.left = true;

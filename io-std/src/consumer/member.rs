@@ -90,7 +90,9 @@ impl Run<'_> {
         let of_list = topics.handle_event(now, event, commands);
         let reported = report.is_some();
         self.shared.hub.report(|| report);
-        if of_list {
+        if of_list
+            && !matches!(event, CoreEvent::Reply { reply: kavka_core::Reply::Done(Err(_)), .. })
+        {
             self.heard();
         }
         of_list || reported || matches!(event, CoreEvent::FindTopics)

@@ -7,7 +7,7 @@ use super::{Lead, Round};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::Origin;
-use crate::group::{AGAIN, Group};
+use crate::group::{AGAIN, Group, Phase};
 use crate::id::TopicId;
 use crate::time::{Span, Tick};
 use crate::wire::consumer_protocol::{Assignment, Subscription, Topics};
@@ -16,6 +16,8 @@ use crate::wire::{Encode, ErrorCode, Uuid, describe_groups};
 
 /// A plan is checked so long after its round: a cooperative one is followed by another at once.
 const SETTLED: Span = Span::from_secs(2);
+/// Between two looks: each response describes the whole group.
+const NEXT: Span = Span::from_millis(100);
 /// Pause between rounds because of partitions that the leader leaves out. A bit more, up to a
 /// quarter, so that of several members one begins.
 const PAUSE: Span = Span::from_secs(60);
@@ -124,7 +126,7 @@ impl<'d> Group<'d> {
     }
 
     /// The leader began no round because of growth: unless all is assigned this member does.
-    pub(super) fn check_growth(&mut self, now: Tick) {
+    pub(in crate::group) fn check_growth(&mut self, now: Tick) {
         let cover = &mut self.classic.cover;
         (cover.tried, cover.look_at) = (false, now);
         (cover.next, cover.missing) = (0, false);
@@ -245,6 +247,9 @@ impl<'d> Group<'d> {
         if generation != self.epoch as u32 || self.classic.round != Round::Idle {
             return;
         }
+        if self.phase != Phase::Member {
+            return;
+        }
         let again = matches!(
             memo.error,
             ErrorCode::COORDINATOR_NOT_AVAILABLE
@@ -274,14 +279,14 @@ impl<'d> Group<'d> {
         let Some(first) = open.next() else {
             let interest = &mut self.interests[slot];
             interest.open = if end < count { end + 1 } else { 0 };
-            cover.look_at = cx.now;
+            cover.look_at = cx.now + NEXT;
             return;
         };
         let (mut last, mut partitions) = (first, 1);
         for at in open {
             (last, partitions) = (at, partitions + 1);
         }
-        (cover.next, cover.missing, cover.look_at) = (cover.slot + 1, true, cx.now);
+        (cover.next, cover.missing, cover.look_at) = (cover.slot + 1, true, cx.now + NEXT);
         if cover.tried && !cover.told {
             let topic = cx.cluster.topic_id(slot);
             cover.news = Some(Unassigned { topic, first, last, partitions });

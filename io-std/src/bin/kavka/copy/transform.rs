@@ -1,9 +1,9 @@
 //! An external program that changes values, a line each.
 
 use core::time::Duration;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -14,6 +14,8 @@ use super::Failure;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Time to end after the end of its input, and again after it was told to.
 const GRACE: Duration = Duration::from_secs(1);
+/// A line that is longer ends the copy: no broker takes such a value.
+const LONGEST: u64 = 64 << 20;
 /// How often its end is looked for.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -39,7 +41,8 @@ impl Transform {
             return Err(failed(&"no pipe"));
         };
         let (values, to_write) = channel::<Vec<u8>>();
-        let (read, lines) = channel();
+        // One line is due at a time; one more is one too many.
+        let (read, lines) = sync_channel(2);
         thread::spawn(move || {
             // It ends with the program, or with us.
             for value in to_write {
@@ -52,7 +55,7 @@ impl Transform {
             let mut output = BufReader::new(output);
             loop {
                 let mut line = Vec::new();
-                match output.read_until(b'\n', &mut line) {
+                match output.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
                     Ok(_) if line.pop() == Some(b'\n') && read.send(line).is_ok() => {}
                     _ => return,
                 }

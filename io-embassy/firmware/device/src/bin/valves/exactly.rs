@@ -2,7 +2,7 @@
 
 use heapless::{LinearMap, String};
 use kavka_device::clock;
-use kavka_device::console::need;
+use kavka_device::console::{fail, need};
 use kavka_embassy::core::{
     Batch, Commands, Consumed, Event, Membership, Outcome, PartitionId, Start,
 };
@@ -39,7 +39,9 @@ impl Exactly {
         let open = !self.taken.is_empty();
         if self.ends || !open && kafka.begin(now()).is_err() {
             kafka.hold(batch.partition(), batch.position());
-            need(self.waiting.push(batch.partition()).ok(), "place");
+            if !self.waiting.contains(&batch.partition()) {
+                need(self.waiting.push(batch.partition()).ok(), "place");
+            }
             return false;
         }
         if !open {
@@ -88,6 +90,10 @@ impl Exactly {
         match *event {
             Event::TransactionEnded { outcome } => {
                 self.ends = false;
+                if let Outcome::Unknown(_) = outcome {
+                    // What was committed is to be read from the group: from the start.
+                    fail("the end of a transaction is not known");
+                }
                 if outcome == Outcome::Committed {
                     self.committed += 1;
                 } else {
@@ -105,6 +111,9 @@ impl Exactly {
                 if self.taken.contains_key(&at) && !self.ends =>
             {
                 // What is not committed is the next owner's to obey.
+                self.ends = kafka.abort_transaction(now()).is_ok();
+            }
+            Event::TransactionFailed { .. } if !self.ends => {
                 self.ends = kafka.abort_transaction(now()).is_ok();
             }
             _ => {}
