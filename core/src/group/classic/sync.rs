@@ -348,6 +348,8 @@ impl<'d> Group<'d> {
         self.growth.resume(cx.now, patience);
         if self.fits(&memo.marked) {
             self.adopt(cx);
+            #[cfg(feature = "coverage")]
+            self.note_assigned(cx);
             self.look_behind(cx, memo.marked.unresolved || memo.bad);
         }
     }
