@@ -74,6 +74,11 @@ enum Phase {
     Leaving,
 }
 
+/// Partitions of a topic that a member of `sticky` says that it had: those behind them it gets as
+/// anyone does.
+#[cfg(feature = "classic")]
+const HAD: usize = if cfg!(feature = "coverage") { 256 } else { 0 };
+
 /// A topic of the subscription.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interest {
@@ -113,6 +118,9 @@ pub(crate) struct Interest {
     /// The first partition that may be nobody's, plus 1; 0: none.
     #[cfg(feature = "coverage")]
     open: u32,
+    /// A bit for each partition of the last classic assignment, which is given up by then.
+    #[cfg(feature = "coverage")]
+    had: [u32; HAD / 32],
 }
 
 impl Interest {
@@ -138,6 +146,8 @@ impl Interest {
         leaves: false,
         #[cfg(feature = "coverage")]
         open: 0,
+        #[cfg(feature = "coverage")]
+        had: [0; HAD / 32],
     };
 }
 

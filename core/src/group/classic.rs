@@ -10,6 +10,8 @@ mod beat;
 #[cfg(feature = "coverage")]
 mod cover;
 mod join;
+#[cfg(feature = "coverage")]
+mod look;
 mod sync;
 
 use super::{AGAIN, Group, Leader, Phase, Share};
@@ -116,6 +118,8 @@ pub(super) struct Classic<'d> {
     pub(super) leader: Leader<'d>,
     #[cfg(feature = "coverage")]
     pub(super) cover: Cover,
+    #[cfg(feature = "coverage")]
+    look: look::Look,
 }
 
 impl<'d> Classic<'d> {
@@ -148,6 +152,8 @@ impl<'d> Classic<'d> {
             leader,
             #[cfg(feature = "coverage")]
             cover: Cover::NONE,
+            #[cfg(feature = "coverage")]
+            look: look::Look::NONE,
         }
     }
 
@@ -157,6 +163,8 @@ impl<'d> Classic<'d> {
         self.ask_at.age(by);
         #[cfg(feature = "coverage")]
         self.cover.age(by);
+        #[cfg(feature = "coverage")]
+        self.look.age(by);
     }
 
     /// Begins another membership.
@@ -308,7 +316,7 @@ impl<'d> Group<'d> {
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
         #[cfg(feature = "coverage")]
-        let next = next.min(self.send_cover(cx, conn));
+        let next = next.min(self.send_cover(cx, conn)).min(self.send_look(cx));
         next.min(self.send_pulse(cx, conn)).min(query).min(commit)
     }
 

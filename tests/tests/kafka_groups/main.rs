@@ -11,6 +11,7 @@ mod java;
 mod member;
 mod members;
 mod pattern;
+mod statics;
 
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, Ordering};

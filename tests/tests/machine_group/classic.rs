@@ -4,6 +4,7 @@ mod cover;
 mod endless;
 mod growth;
 mod leaving;
+mod look;
 mod rounds;
 
 use bytes::{BufMut as _, Bytes, BytesMut};

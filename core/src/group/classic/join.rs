@@ -6,7 +6,7 @@ use crate::cluster::Cx;
 use crate::config::{Assignor, Settings, listed};
 use crate::connection::{Draft, Origin};
 use crate::error::{Error, GroupError, LimitKind};
-use crate::group::{AGAIN, Group, Phase};
+use crate::group::{AGAIN, Group, HAD, Interest, Phase};
 use crate::time::{Span, Tick};
 use crate::wire::consumer_protocol::{Joining, UserData};
 use crate::wire::table::Segment;
@@ -41,7 +41,34 @@ pub(crate) struct JoinMemo {
     limit: Option<LimitKind>,
 }
 
+impl Interest {
+    /// Whether the member had a partition by the last assignment.
+    fn had(&self, _index: usize) -> bool {
+        #[cfg(feature = "coverage")]
+        if let Some(word) = self.had.get(_index / 32) {
+            return word >> (_index % 32) & 1 == 1;
+        }
+        false
+    }
+}
+
 impl<'d> Group<'d> {
+    /// Keeps which partitions the assignment has.
+    #[cfg(feature = "coverage")]
+    pub(super) fn note_assigned(&mut self, cx: &mut Cx<'d>) {
+        for interest in self.interests.iter_mut() {
+            interest.had = [0; HAD / 32];
+        }
+        self.each(cx, &mut |group, cx, part| {
+            let entry = &cx.cluster.table[part];
+            let (slot, index) = (usize::from(entry.topic), entry.index);
+            let word = group.interests[slot].had.get_mut((index / 32) as usize);
+            if let Some(word) = word.filter(|_| group.shares[part].target) {
+                *word |= 1 << (index % 32);
+            }
+        });
+    }
+
     pub(super) fn send_join(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
         let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Join, i16::MAX) else {
             return cx.now + AGAIN;
@@ -75,21 +102,28 @@ impl<'d> Group<'d> {
         let slots = 0..self.interests.len();
         let wanted = slots.clone().filter(|slot| self.interests[*slot].wanted);
         let owning = slots.filter(|slot| self.interests[*slot].active);
-        let owned = |slot: usize| {
-            let parts = cluster.table.of_topic(slot).filter(|part| self.shares[*part].is_owned());
-            (&*cluster.topics[slot].name, parts.map(|part| cluster.table[part].index as i32))
+        let list = |had: bool| {
+            owning.clone().map(move |slot| {
+                let parts = cluster.table.of_topic(slot);
+                let owned = parts.filter(move |part| !had && self.shares[*part].is_owned());
+                let owned = owned.map(|part| cluster.table[part].index as i32);
+                let before = (0..HAD).filter(move |at| had && self.interests[slot].had(*at));
+                (&*cluster.topics[slot].name, owned.chain(before.map(|at| at as i32)))
+            })
         };
         let generation = if self.classic.held > 0 { self.classic.held } else { -1 };
         for name in listed(&settings.classic.assignors) {
-            let cooperative = Assignor::from_name(name) == Some(Assignor::CooperativeSticky);
             let joining = Joining {
                 topics: wanted.clone().map(|slot| &*cluster.topics[slot].name),
-                user_data: match cooperative {
-                    true => UserData::Generation(generation),
-                    // Members of `sticky` have given everything up, and start anew.
-                    false => UserData::Null,
+                user_data: match Assignor::from_name(name) {
+                    Some(Assignor::CooperativeSticky) => UserData::Generation(generation),
+                    // It has given everything up, and is to get the same again.
+                    Some(Assignor::Sticky) if generation > 0 && cfg!(feature = "coverage") => {
+                        UserData::Previous(list(true), generation)
+                    }
+                    _ => UserData::Null,
                 },
-                owned: owning.clone().map(owned),
+                owned: list(false),
                 generation,
                 rack: Some(&*settings.rack).filter(|rack| !rack.is_empty()),
             };
@@ -217,6 +251,8 @@ impl<'d> Group<'d> {
         classic.eager = cooperative != Some(Assignor::CooperativeSticky);
         classic.round = if memo.lead == Lead::Me { Round::Counting } else { Round::Syncing };
         (classic.ask_at, classic.retry_at) = (cx.now, cx.now);
+        // Counts that were requested before are too old for this round.
+        classic.asked = classic.asked.wrapping_add(1);
         self.beat_at = cx.now + cx.settings.classic.heartbeat_interval;
         // Another assignor than before: it may give away what this member has kept.
         let reads = self.phase == Phase::Member && self.owns_something(cx);

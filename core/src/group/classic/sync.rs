@@ -37,6 +37,9 @@ pub(crate) struct CountsMemo {
     unsure: bool,
     /// Topics that it was sure of.
     sure: usize,
+    /// Some topic has more partitions than the last plan.
+    #[cfg(feature = "coverage")]
+    grown: bool,
 }
 
 /// A response to SyncGroup as it streams in.
@@ -85,7 +88,16 @@ impl<'d> Group<'d> {
         self.classic.ask_at
     }
 
-    /// Whether a response has the counts that are waited for.
+    /// Whether a response has counts that something waits for.
+    fn awaits_any(&self, tag: [u32; 2]) -> bool {
+        #[cfg(feature = "coverage")]
+        if self.awaits_look(tag) {
+            return true;
+        }
+        self.awaits_counts(tag)
+    }
+
+    /// Whether a response has the counts that the round waits for.
     fn awaits_counts(&self, [serial, asked]: [u32; 2]) -> bool {
         let classic = &self.classic;
         serial == self.serial && asked == classic.asked && classic.round == Round::Counting
@@ -98,7 +110,7 @@ impl<'d> Group<'d> {
         memo: &mut CountsMemo,
         got: Segment<'_, '_>,
     ) {
-        if !self.awaits_counts(from.requested.tag) {
+        if !self.awaits_any(from.requested.tag) {
             return;
         }
         match metadata::item(got) {
@@ -121,6 +133,11 @@ impl<'d> Group<'d> {
             Some(metadata::Item::TopicEnd) => {
                 if let Some(place) = memo.topic.get() {
                     let count = if memo.missing { 0 } else { memo.count };
+                    #[cfg(feature = "coverage")]
+                    if self.awaits_look(from.requested.tag) {
+                        memo.grown |= self.has_grown(place, count);
+                        return;
+                    }
                     self.note_count(cx, place, count);
                     memo.sure += usize::from(!memo.unsure);
                 }
@@ -177,6 +194,10 @@ impl<'d> Group<'d> {
         tag: [u32; 2],
         memo: &CountsMemo,
     ) {
+        #[cfg(feature = "coverage")]
+        if self.awaits_look(tag) {
+            return self.look_done(cx, memo.grown);
+        }
         if !self.awaits_counts(tag) {
             return;
         }
@@ -199,6 +220,10 @@ impl<'d> Group<'d> {
     }
 
     pub(in crate::group) fn counts_lost(&mut self, cx: &Cx<'d>, tag: [u32; 2]) {
+        #[cfg(feature = "coverage")]
+        if self.awaits_look(tag) {
+            return self.look_lost(cx);
+        }
         if self.awaits_counts(tag) {
             self.classic.ask_at = cx.now;
             self.dirty = true;
@@ -323,6 +348,8 @@ impl<'d> Group<'d> {
         self.growth.resume(cx.now, patience);
         if self.fits(&memo.marked) {
             self.adopt(cx);
+            #[cfg(feature = "coverage")]
+            self.note_assigned(cx);
             self.look_behind(cx, memo.marked.unresolved || memo.bad);
         }
     }
@@ -366,6 +393,8 @@ impl<'d> Group<'d> {
         let first = !core::mem::replace(&mut self.classic.looked, true);
         #[cfg(feature = "coverage")]
         self.check_plan(cx, first);
+        #[cfg(feature = "coverage")]
+        self.look_later(cx);
         // A static member gets what it had, whatever it subscribes to now.
         let is_static = !cx.settings.instance.is_empty();
         let follows = matches!(lead, Lead::Foreign | Lead::Kin);

@@ -5,6 +5,7 @@ use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, FetchRequest, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest, SyncGroupRequest,
 };
+use kavka_core::wire::consumer_protocol::{Subscription, previous};
 use kavka_core::{Duration, Event, GroupError, GroupProtocol, LimitKind, Limits, Start};
 use kavka_tests::script::{Script, World};
 
@@ -110,6 +111,26 @@ fn everything_is_given_up_before_an_eager_round() {
     synced(&mut s, &sync, super::assignment(&[0]));
     fetch_commits(&mut s, |_| (10, "", 0));
     assert_eq!(assigned(&mut s), [0]);
+}
+
+#[test]
+fn a_member_of_sticky_says_what_it_had_before_it_gave_that_up() {
+    let (mut s, _) = member("sticky", "sticky", &[1, 3]);
+    pulse(&mut s, 27);
+    let join = s.expect::<JoinGroupRequest>();
+    assert_eq!(owned(&join), [0; 0], "it keeps nothing");
+    let read = Subscription::read(&join.body.protocols[0].metadata).expect("a subscription");
+    let data = read.user_data.expect("user data");
+    let (topics, generation) = previous(data).expect("what it had");
+    let list: Vec<_> = topics.map(|(name, list)| (name, list.collect::<Vec<_>>())).collect();
+    assert_eq!(list, [("t", vec![1, 3])]);
+    assert_eq!(generation, 1);
+    // As leader it gets the same again, although it comes behind the other one.
+    let mut welcomed = Welcome::leader(2, "sticky");
+    welcomed.others = vec![("a-1", theirs(&[], -1))];
+    welcome(&mut s, &join, &welcomed);
+    let sync = s.expect::<SyncGroupRequest>();
+    assert_eq!(given(&sync, ME), Some(vec![1, 3]));
 }
 
 #[test]
