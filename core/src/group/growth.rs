@@ -4,7 +4,7 @@
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
 use crate::cluster::{Cx, GROUP};
-use crate::config::Start;
+use crate::config::Settings;
 use crate::time::{Span, Tick};
 
 /// Pace of heartbeats after growth.
@@ -217,10 +217,10 @@ impl<'d> Group<'d> {
         let owns = if self.is_classic() { self.is_seeder(owns) } else { owns };
         #[cfg(feature = "coverage")]
         self.suspect(slot, added.start);
-        let seeds = self.seeds(cx) && owns;
+        let seeds = Self::seeds(cx) && owns;
         if seeds {
             self.seed(cx, slot, added);
-        } else if self.seeds(cx) {
+        } else if Self::seeds(cx) {
             self.interests[slot].unseeded = added.start;
         }
         let hurry = HURRY;
@@ -254,11 +254,13 @@ impl<'d> Group<'d> {
         any
     }
 
-    /// Whether the starts of new partitions are committed for whoever gets them. Who begins at the
-    /// first record needs none, and one that comes late would undo what a transaction committed.
-    pub(super) fn seeds(&self, cx: &Cx<'d>) -> bool {
-        let first = matches!(self.start, Start::Earliest);
-        cx.settings.exact_start && guard!("starts of transactions are not undone", !first => true)
+    /// Whether the starts of new partitions are committed for whoever gets them. One that comes late
+    /// would undo what a transaction has committed: members that read what is committed and commit
+    /// nothing by themselves do without; markers tell where they begin.
+    pub(super) fn seeds(cx: &Cx<'d>) -> bool {
+        let Settings { exact_start, .. } = cx.settings;
+        let exactly_once = cx.settings.isolation() != 0 && !cx.settings.commits_by_itself();
+        exact_start && guard!("what a transaction has committed stays", !exactly_once => true)
     }
 
     /// Has the starts of new partitions committed, as far as there is memory for them.

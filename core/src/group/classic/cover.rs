@@ -317,7 +317,7 @@ impl<'d> Group<'d> {
     /// saw them come may be gone, and another client would begin at their end.
     fn seed_open(&mut self, cx: &mut Cx<'d>, range: core::ops::Range<u32>) {
         let Cover { slot, from, owned, .. } = self.classic.cover;
-        let seeds = self.seeds(cx);
+        let seeds = Self::seeds(cx);
         let interest = &self.interests[usize::from(slot)];
         let knows = interest.marked && !interest.fresh && seeds;
         let first = range.start.max(interest.count);

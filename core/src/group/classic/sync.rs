@@ -160,7 +160,7 @@ impl<'d> Group<'d> {
             if count > known {
                 cx.refresh(slot);
             }
-            if self.seeds(cx) {
+            if Self::seeds(cx) {
                 let most = self.seeded(cx, slot);
                 count =
                     guard!("partitions without a start are not assigned", count.min(most) => count);

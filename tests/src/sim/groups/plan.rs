@@ -165,7 +165,8 @@ impl Plan {
     #[must_use]
     pub fn draw_patterns(seed: u64) -> Self {
         let mut plan = Self::draw(seed);
-        plan.by_pattern = true;
+        // Another client does not look for topics.
+        (plan.by_pattern, plan.foreign) = (true, None);
         plan.acts.extend([Act::Create, Act::Create, Act::Delete]);
         plan
     }
