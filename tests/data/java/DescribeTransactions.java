@@ -7,14 +7,15 @@ import org.apache.kafka.clients.admin.TransactionDescription;
 import org.apache.kafka.clients.admin.TransactionListing;
 import org.apache.kafka.common.TopicPartition;
 
-/** Prints what brokers say of a transactional id and of a topic's producers, once nothing of the id
- *  is being ended: "listed", producer id, state; "described", producer id, epoch, state, partitions;
- *  and for each partition with a producer: "producer", partition, producer id, epoch, last sequence,
- *  whether it has an open transaction. */
+/** Prints what brokers say of a transactional id and of a topic's producers, once nothing of the
+ *  id is being ended: "listed", producer id, state; "described", producer id, epoch, state,
+ *  partitions of the topic, number of all partitions; and for each producer of partitions 0 to 2:
+ *  "producer", partition, producer id, epoch, last sequence, whether it has an open transaction. */
 public class DescribeTransactions {
     static TransactionDescription described(Admin admin, String id) throws Exception {
         while (true) {
-            TransactionDescription now = admin.describeTransactions(List.of(id)).description(id).get();
+            TransactionDescription now =
+                admin.describeTransactions(List.of(id)).description(id).get();
             if (!now.state().name().startsWith("PREPARE")) {
                 return now;
             }
@@ -29,7 +30,8 @@ public class DescribeTransactions {
         try (Admin admin = Admin.create(config)) {
             TransactionDescription now = described(admin, id);
             List<Integer> parts = now.topicPartitions().stream()
-                .filter(at -> at.topic().equals(topic)).map(TopicPartition::partition).sorted().toList();
+                .filter(at -> at.topic().equals(topic)).map(TopicPartition::partition)
+                .sorted().toList();
             System.out.println("described\t" + now.producerId() + "\t" + now.producerEpoch() + "\t"
                 + now.state() + "\t" + parts + "\t" + now.topicPartitions().size());
             Collection<TransactionListing> all = admin.listTransactions().all().get();
@@ -43,8 +45,8 @@ public class DescribeTransactions {
             var producers = admin.describeProducers(ask).all().get();
             for (TopicPartition at : ask) {
                 for (ProducerState one : producers.get(at).activeProducers()) {
-                    System.out.println("producer\t" + at.partition() + "\t" + one.producerId() + "\t"
-                        + one.producerEpoch() + "\t" + one.lastSequence() + "\t"
+                    System.out.println("producer\t" + at.partition() + "\t" + one.producerId()
+                        + "\t" + one.producerEpoch() + "\t" + one.lastSequence() + "\t"
                         + one.currentTransactionStartOffset().isPresent());
                 }
             }
