@@ -4,6 +4,7 @@
 
 #![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
 
+mod admin;
 mod ends;
 mod faults;
 
