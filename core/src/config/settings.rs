@@ -87,8 +87,6 @@ pub(crate) struct Settings<'d> {
     #[cfg(feature = "group")]
     pub(crate) assignor: Text<'d>,
     #[cfg(feature = "classic")]
-    pub(crate) protocol: GroupProtocol,
-    #[cfg(feature = "classic")]
     pub(crate) classic: Classic<'d>,
     #[cfg(feature = "group")]
     pub(crate) rebalance_timeout: Span,
@@ -126,6 +124,7 @@ impl GrowthSpans {
 /// What a member by the classic protocol needs.
 #[cfg(feature = "classic")]
 pub(crate) struct Classic<'d> {
+    pub(crate) protocol: GroupProtocol,
     pub(crate) assignors: Text<'d>,
     pub(crate) session_timeout: Span,
     pub(crate) heartbeat_interval: Span,
@@ -135,6 +134,7 @@ pub(crate) struct Classic<'d> {
 impl<'d> Classic<'d> {
     fn new(config: &Config<'d>) -> Self {
         Self {
+            protocol: config.group_protocol,
             assignors: Text::Lent(config.group_assignors),
             session_timeout: Span::of(config.session_timeout),
             heartbeat_interval: Span::of(config.heartbeat_interval),
@@ -196,8 +196,6 @@ impl<'d> Settings<'d> {
             pattern: Text::Lent(config.group_pattern),
             #[cfg(feature = "group")]
             assignor: Text::Lent(config.group_assignor),
-            #[cfg(feature = "classic")]
-            protocol: config.group_protocol,
             #[cfg(feature = "classic")]
             classic: Classic::new(config),
             #[cfg(feature = "group")]

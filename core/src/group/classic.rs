@@ -212,12 +212,12 @@ impl<'d> Group<'d> {
 
     /// Chooses the protocol of a membership that begins.
     pub(super) fn choose_protocol(&mut self, settings: &Settings<'_>) {
-        self.classic.on = settings.protocol == GroupProtocol::Classic;
+        self.classic.on = settings.classic.protocol == GroupProtocol::Classic;
     }
 
     /// Handles a coordinator that has no KIP-848 for the group.
     pub(super) fn needs_classic(&mut self, settings: &Settings<'_>) {
-        if settings.protocol == GroupProtocol::Auto && !self.classic.on {
+        if settings.classic.protocol == GroupProtocol::Auto && !self.classic.on {
             self.classic.on = true;
             self.renew();
         } else {

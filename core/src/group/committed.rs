@@ -315,17 +315,9 @@ impl<'d> Group<'d> {
                 let Some(part) = part else { return };
                 let text = metadata.unwrap_or_default();
                 self.shares[part].texted = marker.is_none() && !text.is_empty();
-                if recreated {
-                    self.place(cx, consumer, part, Start::Earliest, -1);
-                } else if offset >= 0 && self.shares[part].seed && !self.shares[part].target {
-                    // Another member reads it already: its commits may be others when it comes.
-                    self.drop(cx, consumer, part);
-                } else if offset >= 0 {
-                    self.shares[part].committed = Offset::of(offset);
-                    self.place(cx, consumer, part, Start::Offset(offset), leader_epoch);
-                } else {
-                    (self.shares[part].step, self.shares[part].bare) = (Step::Query, true);
-                    self.scan(cx, slot);
+                match recreated {
+                    true => self.place(cx, consumer, part, Start::Earliest, -1),
+                    false => self.begin_at(cx, consumer, (slot, part), (offset, leader_epoch)),
                 }
                 (self.work, self.dirty) = (true, true);
             }
@@ -333,6 +325,27 @@ impl<'d> Group<'d> {
                 (memo.error, memo.refused) = (error, true);
             }
             _ => {}
+        }
+    }
+
+    /// Has a partition begin where it is committed; where it is not, others of its topic tell.
+    fn begin_at(
+        &mut self,
+        cx: &mut Cx<'d>,
+        consumer: &mut Consumer<'d>,
+        (slot, part): (usize, usize),
+        (offset, leader_epoch): (i64, i32),
+    ) {
+        let share = &mut self.shares[part];
+        if offset < 0 {
+            (share.step, share.bare) = (Step::Query, true);
+            self.scan(cx, slot);
+        } else if share.seed && !share.target {
+            // Another member reads it already: its commits may be others when it comes.
+            self.drop(cx, consumer, part);
+        } else {
+            share.committed = Offset::of(offset);
+            self.place(cx, consumer, part, Start::Offset(offset), leader_epoch);
         }
     }
 

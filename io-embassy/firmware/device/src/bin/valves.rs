@@ -3,8 +3,8 @@
 //! will never be taken (`TooLarge`) is counted and skipped, or its command would come again
 //! without end.
 //!
-//! With `group` it reads as a member of a consumer group; with `transactions` each command is obeyed
-//! exactly once: its reply and the group's offset are committed together.
+//! With `group` it reads as a member of a consumer group; with `transactions` each command is
+//! obeyed exactly once: its reply and the group's offset are committed together.
 //!
 //! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone; not of a member).
 
