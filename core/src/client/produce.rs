@@ -21,7 +21,7 @@ use crate::producer::Own;
 use crate::record::Packed;
 use crate::record::Record;
 use crate::time::Instant;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", feature = "key-order"))]
 use crate::time::Span;
 
 impl Commands<'_> {
