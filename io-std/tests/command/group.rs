@@ -4,6 +4,7 @@ use kavka_std::{Config, Producer, Record};
 use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
 use rustix::process::Signal;
 
+use crate::groups::until;
 use crate::live::Live;
 use crate::{LONG, feed, kavka};
 
@@ -58,6 +59,8 @@ fn a_member_that_is_killed_is_replaced_by_another() {
     write(&cluster, &["a"]);
     let mut first = Live::start(kavka(&args));
     assert_eq!(first.line(), "a");
+    // What was printed is committed a moment later.
+    until(&cluster, &["groups", "lag", "dashboard"], "\t1\t0\t1\t0\t");
     first.signal(Signal::KILL);
     write(&cluster, &["b", "c"]);
     let mut second = Live::start(kavka(&args));

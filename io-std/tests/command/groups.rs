@@ -17,7 +17,7 @@ fn with(cluster: &Cluster, args: &[&str], input: &[u8]) -> Ran {
 }
 
 /// Runs it again until it succeeds and its output has this.
-fn until(cluster: &Cluster, args: &[&str], wanted: &str) -> Ran {
+pub(crate) fn until(cluster: &Cluster, args: &[&str], wanted: &str) -> Ran {
     let end = Instant::now() + LONG;
     loop {
         let ran = with(cluster, args, b"");
