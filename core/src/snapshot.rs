@@ -191,7 +191,7 @@ pub(crate) fn save(
     let wide = guard!("many positions are counted", many);
     let (id, crc) = cluster.identity.saved();
     let named = if id.is_empty() { 0 } else { NAMED };
-    let keyed = KEYS > 0 && topics.clone().any(|slot| keys(slot) > 0);
+    let keyed = KEYS != 0 && topics.clone().any(|slot| keys(slot) > 0);
     let more = named + if keyed { KEYED } else { 0 };
     out.put(&[if wide { WIDE } else { VERSION } + more]);
     out.put(&[0; 4]);
@@ -264,7 +264,7 @@ fn checked(bytes: &[u8]) -> Result<Checked<'_>, RestoreError> {
     let (Some(MAGIC), Some([version]), Some(len)) = front else {
         return Err(RestoreError::Corrupt);
     };
-    let keyed = KEYS > 0 && (VERSION + KEYED..=NAMED_WIDE + KEYED).contains(&version);
+    let keyed = KEYS != 0 && (VERSION + KEYED..=NAMED_WIDE + KEYED).contains(&version);
     let (wide, named) = match if keyed { version - KEYED } else { version } {
         plain @ (VERSION | WIDE) => (plain == WIDE, false),
         plain @ (NAMED_NARROW | NAMED_WIDE) if cfg!(feature = "one-cluster") => {
