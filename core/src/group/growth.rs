@@ -254,9 +254,9 @@ impl<'d> Group<'d> {
         any
     }
 
-    /// Whether the starts of new partitions are committed for whoever gets them. One that comes late
-    /// would undo what a transaction has committed: members that read what is committed and commit
-    /// nothing by themselves do without; markers tell where they begin.
+    /// Whether the starts of new partitions are committed for whoever gets them. One that comes
+    /// late would undo what a transaction has committed: members that read what is committed and
+    /// commit nothing by themselves do without; markers tell where they begin.
     pub(super) fn seeds(cx: &Cx<'d>) -> bool {
         let Settings { exact_start, .. } = cx.settings;
         let exactly_once = cx.settings.isolation() != 0 && !cx.settings.commits_by_itself();

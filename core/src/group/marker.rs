@@ -27,8 +27,8 @@ pub(super) struct Marker {
     pub(super) met: (u32, i64),
 }
 
-/// The text in front of the metadata of a commit, at most 64 bytes (104 with feature `pattern`), ASCII. See
-/// [`Config::group_skips`](crate::Config::group_skips).
+/// The text in front of the metadata of a commit, at most 64 bytes (104 with feature `pattern`),
+/// ASCII. See [`Config::group_skips`](crate::Config::group_skips).
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "transactions"), allow(unreachable_pub, reason = "nobody else needs it"))]
 pub struct CommitMark {
