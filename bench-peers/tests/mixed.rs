@@ -4,6 +4,7 @@
 use std::process::Command;
 
 #[test]
+#[ignore = "a minute with real brokers: `cargo test -- --ignored`"]
 fn growth_under_the_leader_of_another_client_loses_nothing() {
     let mut mixed = Command::new(env!("CARGO_BIN_EXE_mixed"));
     mixed.args(["--brief", "--rest", "3", "--patience", "60"]);
