@@ -78,16 +78,6 @@ impl Progress {
     }
 }
 
-/// Whether a coordinator may succeed later with what it refuses now, or another one does.
-pub(super) const fn is_passing(error: ErrorCode) -> bool {
-    matches!(
-        error,
-        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
-            | ErrorCode::COORDINATOR_NOT_AVAILABLE
-            | ErrorCode::NOT_COORDINATOR
-    )
-}
-
 /// What a request keeps besides the group's id.
 fn parts<'w>(wanted: &GroupAdmin<'w>) -> (Operation, &'w str, &'w str) {
     let count = |len| u32::try_from(len).unwrap_or(u32::MAX);
@@ -299,7 +289,7 @@ impl<'d> Admin<'d> {
             self.queue_again(slot);
             return None;
         }
-        if is_passing(error) && cx.now + AGAIN < request.deadline {
+        if error.passes_at_coordinators() && cx.now + AGAIN < request.deadline {
             let refusals = request.refusals;
             (request.refusals, request.progress.refused) = (refusals.saturating_add(1), error);
             if guard!("who keeps refusing gets requests ever more slowly", refusals > 0) {

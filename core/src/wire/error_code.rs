@@ -194,6 +194,17 @@ impl ErrorCode {
         SET.has(self)
     }
 
+    /// Whether a coordinator may succeed later with what it refuses now, or another one does.
+    #[cfg(any(feature = "classic", feature = "group-admin"))]
+    pub(crate) const fn passes_at_coordinators(self) -> bool {
+        matches!(
+            self,
+            Self::COORDINATOR_LOAD_IN_PROGRESS
+                | Self::COORDINATOR_NOT_AVAILABLE
+                | Self::NOT_COORDINATOR
+        )
+    }
+
     /// Whether it says that metadata is out of date (`InvalidMetadataException`).
     #[must_use]
     pub const fn is_invalid_metadata(self) -> bool {

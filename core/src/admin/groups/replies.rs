@@ -1,7 +1,6 @@
 //! What is taken from responses to requests about groups.
 
 use super::super::Admin;
-use super::is_passing;
 use crate::api::Kind;
 use crate::connection::Tag;
 use crate::event::{GroupReply, Reply};
@@ -75,7 +74,9 @@ impl Admin<'_> {
     ) -> Option<Reply<'a>> {
         self.note_named(tag);
         self.note(tag, error);
-        message.filter(|text| !is_passing(error) && !text.is_empty()).map(Reply::Message)
+        message
+            .filter(|text| !error.passes_at_coordinators() && !text.is_empty())
+            .map(Reply::Message)
     }
 
     fn on_coordinator<'a>(&mut self, tag: Tag, got: Segment<'_, 'a>) -> Option<Reply<'a>> {
@@ -198,6 +199,6 @@ impl Admin<'_> {
         *results = results.saturating_add(1);
         self.note(tag, error);
         let reply = Reply::Group(GroupReply::Result { partition, error });
-        (!is_passing(error)).then_some(reply)
+        (!error.passes_at_coordinators()).then_some(reply)
     }
 }

@@ -156,13 +156,7 @@ impl<'d> Group<'d> {
         if serial != self.serial || !self.departs {
             return;
         }
-        let again = matches!(
-            memo.error,
-            ErrorCode::COORDINATOR_NOT_AVAILABLE
-                | ErrorCode::NOT_COORDINATOR
-                | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
-        );
-        if !again {
+        if !memo.error.passes_at_coordinators() {
             return self.left();
         }
         (self.departs, self.dirty) = (false, true);

@@ -244,18 +244,11 @@ impl<'d> Group<'d> {
         }
         (self.classic.cover.in_flight, self.dirty) = (false, true);
         // The end of a round has it checked again.
-        if generation != self.epoch as u32 || self.classic.round != Round::Idle {
+        let rests = self.phase == Phase::Member && self.classic.round == Round::Idle;
+        if generation != self.epoch as u32 || !rests {
             return;
         }
-        if self.phase != Phase::Member {
-            return;
-        }
-        let again = matches!(
-            memo.error,
-            ErrorCode::COORDINATOR_NOT_AVAILABLE
-                | ErrorCode::NOT_COORDINATOR
-                | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
-        );
+        let again = memo.error.passes_at_coordinators();
         if !memo.valid || again || memo.error.0 == 0 && !memo.stable {
             self.classic.cover.look_at = cx.now + SETTLED;
         } else if memo.error.0 != 0 || memo.unclear {
