@@ -555,6 +555,16 @@ impl Cluster {
         self.faults.clear();
     }
 
+    /// Forgets faults that no request has met yet, and restarts the brokers that were killed.
+    pub fn heal(&mut self) {
+        self.clear_faults();
+        for broker in self.brokers() {
+            if !self.alive(broker) {
+                self.restart(broker);
+            }
+        }
+    }
+
     /// Forgets all fetch sessions of a broker, as its cache does under pressure.
     pub fn evict_sessions(&mut self, broker: i32) {
         if let Some(node) = self.nodes.get_mut(&broker) {

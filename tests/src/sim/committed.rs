@@ -248,12 +248,7 @@ impl Run {
 
     /// Ends all faults and all transactions.
     fn settle(&mut self) {
-        self.world.cluster.clear_faults();
-        for broker in self.world.cluster.brokers() {
-            if !self.world.cluster.alive(broker) {
-                self.world.cluster.restart(broker);
-            }
-        }
+        self.world.cluster.heal();
         self.world.run_for(Duration::from_secs(2));
         self.write_markers(Duration::MAX);
         // Of records whose leader was lost there may be an open transaction left.

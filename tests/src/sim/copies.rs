@@ -460,10 +460,7 @@ impl Run {
 
     /// Ends all trouble, and waits until all is copied.
     fn judge(mut self) -> Summary {
-        for broker in core::mem::take(&mut self.down) {
-            self.world.cluster.restart(broker);
-        }
-        self.world.cluster.clear_faults();
+        self.world.cluster.heal();
         self.world.run_for(Duration::from_secs(1));
         for partition in core::mem::take(&mut self.open) {
             let foreign = (FOREIGN + i64::from(partition), 0);

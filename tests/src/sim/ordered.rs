@@ -294,12 +294,7 @@ impl Run {
     }
 
     fn settle(&mut self) {
-        self.world.cluster.clear_faults();
-        for broker in self.world.cluster.brokers() {
-            if !self.world.cluster.alive(broker) {
-                self.world.cluster.restart(broker);
-            }
-        }
+        self.world.cluster.heal();
         let producers = self.producers.clone();
         self.world.await_that("acknowledgements", GRACE, |world| {
             producers.iter().all(|(member, _)| match world.app(*member) {
