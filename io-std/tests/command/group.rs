@@ -1,5 +1,7 @@
 //! `consume --group` against a real broker.
 
+use std::time::Duration;
+
 use kavka_std::{Config, Producer, Record};
 use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
 use rustix::process::Signal;
@@ -43,11 +45,7 @@ fn a_member_prints_commits_and_leaves_with_a_signal() {
 
 /// Sessions of six seconds instead of 45.
 pub(crate) fn impatient() -> Spec {
-    Spec::new(Version::V4_4_0, 1)
-        .set("group.consumer.min.session.timeout.ms", 6000)
-        .set("group.consumer.session.timeout.ms", 6000)
-        .set("group.consumer.min.heartbeat.interval.ms", 1000)
-        .set("group.consumer.heartbeat.interval.ms", 1000)
+    Spec::new(Version::V4_4_0, 1).session(Duration::from_secs(6))
 }
 
 #[test]

@@ -92,6 +92,27 @@ impl Spec {
         !named && of(self) == of(other)
     }
 
+    /// Switches KIP-848 on, which 3.9 has off by default.
+    #[must_use]
+    pub fn kip_848(self) -> Self {
+        match self.version {
+            Version::V3_9_2 => {
+                self.set("group.coordinator.rebalance.protocols", "classic,consumer")
+            }
+            _ => self,
+        }
+    }
+
+    /// Has brokers remove members of KIP-848 that are silent for `session`, which is 45 s by
+    /// default; at least 6 s. Heartbeats come each second.
+    #[must_use]
+    pub fn session(self, session: Duration) -> Self {
+        self.set("group.consumer.min.session.timeout.ms", session.as_millis())
+            .set("group.consumer.session.timeout.ms", session.as_millis())
+            .set("group.consumer.min.heartbeat.interval.ms", 1000)
+            .set("group.consumer.heartbeat.interval.ms", 1000)
+    }
+
     /// Adds this broker property.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {

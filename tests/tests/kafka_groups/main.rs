@@ -35,13 +35,7 @@ impl Deref for Site {
 /// Returns one broker with KIP-848 switched on.
 fn broker(version: Version) -> Option<Site> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let spec = Spec::new(version, 1);
-    // On by default from 4.0 on.
-    let protocols = "group.coordinator.rebalance.protocols";
-    let cluster = shared_or_skip(match version {
-        Version::V3_9_2 => spec.set(protocols, "classic,consumer"),
-        _ => spec,
-    })?;
+    let cluster = shared_or_skip(Spec::new(version, 1).kip_848())?;
     let topic = format!("readings-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     Some(Site { cluster, topic })
 }

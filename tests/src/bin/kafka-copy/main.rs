@@ -130,10 +130,7 @@ fn impatient(version: Version, nodes: usize) -> Spec {
     if version != Version::V4_4_0 {
         return spec;
     }
-    spec.set("group.consumer.min.session.timeout.ms", 6000)
-        .set("group.consumer.session.timeout.ms", 6000)
-        .set("group.consumer.min.heartbeat.interval.ms", 1000)
-        .set("group.consumer.heartbeat.interval.ms", 1000)
+    spec.session(Duration::from_secs(6))
 }
 
 /// Returns the figures, and whether everything was copied in time.

@@ -80,15 +80,10 @@ const SESSION: core::time::Duration = core::time::Duration::from_secs(6);
 /// Returns brokers that wait as long for a member of KIP-848.
 fn brokers(version: Version, nodes: usize) -> Spec {
     let spec = Spec::new(version, nodes);
-    let spec = match version {
-        Version::V3_9_2 => spec.set("group.coordinator.rebalance.protocols", "classic,consumer"),
-        Version::V4_4_0 => spec,
-        _ => return spec,
-    };
-    spec.set("group.consumer.session.timeout.ms", SESSION.as_millis())
-        .set("group.consumer.min.session.timeout.ms", SESSION.as_millis())
-        .set("group.consumer.heartbeat.interval.ms", 1000)
-        .set("group.consumer.min.heartbeat.interval.ms", 1000)
+    match version {
+        Version::V3_9_2 | Version::V4_4_0 => spec.kip_848().session(SESSION),
+        _ => spec,
+    }
 }
 
 fn main() -> Result<(), Failure> {
