@@ -38,14 +38,14 @@ pub(crate) struct Row {
     /// Times that partitions moved while nothing happened.
     restless: usize,
     /// Reports of partitions that are nobody's.
-    told: usize,
+    reported: usize,
     failed: Option<String>,
     said: Vec<String>,
 }
 
 impl Row {
     pub(crate) const HEAD: &str = "| group | growth to record | written | lost | again | moves at \
-        rest | told |\n| --- | --- | --- | --- | --- | --- | --- |";
+        rest | reported |\n| --- | --- | --- | --- | --- | --- | --- |";
 
     pub(crate) fn is_sound(&self) -> bool {
         self.lost.is_empty() && self.restless == 0 && self.failed.is_none()
@@ -56,13 +56,16 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
         let growth: Vec<String> = self.growth.iter().map(seconds).collect();
-        let Self { cell, written, again, restless, told, lost, .. } = self;
+        let Self { cell, written, again, restless, reported, lost, .. } = self;
         let (growth, lost) = (growth.join(", "), lost.len());
-        write!(f, "| {cell} | {growth} | {written} | {lost} | {again} | {restless} | {told} |")?;
+        write!(
+            f,
+            "| {cell} | {growth} | {written} | {lost} | {again} | {restless} | {reported} |"
+        )?;
         if let Some(failed) = &self.failed {
             write!(f, "\nFAILED: {failed}")?;
         }
-        if !self.is_sound() || self.told > 0 {
+        if !self.is_sound() || self.reported > 0 {
             write!(f, "\nlost: {:?}", self.lost)?;
             self.said.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
         }
@@ -154,7 +157,7 @@ impl Cell {
         if let Err(error) = run.all() {
             run.row.failed = Some(error.to_string());
         }
-        run.row.told = run.ledger.says("Unassigned");
+        run.row.reported = run.ledger.says("Unassigned");
         run.row.said = run.ledger.said();
         run.row
     }
