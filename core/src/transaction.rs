@@ -33,8 +33,9 @@ const AGAIN: Span = Span::from_millis(20);
 /// First pause after CONCURRENT_TRANSACTIONS: the last transaction ends within milliseconds.
 const SOON: Span = Span::from_millis(20);
 /// Time for the markers of a transaction that has ended. Who comes before them is held up for 20 ms
-/// by the leader (`add.partitions.to.txn.retry.backoff.ms`), or by [`SOON`].
-const MARKING: Span = Span::from_millis(2);
+/// by the leader (`add.partitions.to.txn.retry.backoff.ms`), or by [`SOON`]. Measured with records
+/// one by one: 0 ms 80 transactions a second, 1 ms 370, 2 ms 310.
+const MARKING: Span = Span::from_millis(1);
 /// What a coordinator may take beyond the time limit of a transaction.
 const GRACE: Span = Span::from_secs(60);
 

@@ -186,7 +186,8 @@ impl Run<'_> {
         self.rests()?;
         if !self.options.brief {
             ours.kill()?;
-            self.shared(4, 1, LIMIT)?;
+            // The other one may lead now, and may not know yet what was added.
+            self.shared(4, 1, self.options.patience())?;
             ours = self.join(Peer::Kavka)?;
             self.shared(4, 2, LIMIT)?;
             // The other one leads now.

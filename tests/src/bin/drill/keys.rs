@@ -122,6 +122,7 @@ impl Round<'_> {
                     break;
                 }
                 admin.create_partitions(self.topic, i32::try_from(to)?).wait()?;
+                self.book.grown();
                 (count, figures.growths) = (to, figures.growths + 1);
                 thread::sleep(Duration::from_millis(rng.u64(1000..2000)));
                 if figures.growths.is_multiple_of(KILLS) {
@@ -192,7 +193,8 @@ impl Round<'_> {
                 let tag = Tag { producer: name, key: key as u32, turn: turns[key] };
                 let value = tag.value((self.options.size as usize).max(TAG));
                 let record = Record::new(&value).key(keys[key].as_bytes());
-                let at = Instant::now();
+                // What a full producer holds up is late, too.
+                let at = began + Duration::from_secs_f64(count as f64 / rate);
                 match producer.send(self.topic, &record) {
                     Ok(pending) => {
                         self.book.sent();

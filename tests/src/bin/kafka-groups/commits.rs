@@ -117,7 +117,11 @@ fn many(options: &Options) -> Result<(), Failure> {
     let mut spec = Spec::new(options.version, 1);
     spec.heap = 2048;
     let cluster = Cluster::start(spec)?;
-    cluster.create(TOPIC, options.partitions)?;
+    // A broker creates fewer than 10,000 partitions in one request.
+    let half = options.partitions.div_ceil(2);
+    cluster.create(TOPIC, half)?;
+    cluster.grow(TOPIC, options.partitions)?;
+    cluster.await_count(TOPIC, options.partitions)?;
     let mut limits = Limits::server();
     limits.partitions = options.partitions as usize + 100;
     let config = || {

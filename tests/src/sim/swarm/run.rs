@@ -47,6 +47,8 @@ const LATEST_NEWS: Duration = Duration::from_secs(10);
 const SHORT_POLL: Duration = Duration::from_millis(100);
 /// Shortest turn of a connection where there are fewer connections than brokers.
 const TURN: Duration = Duration::from_millis(300);
+/// Requests of a handshake with a login, at most.
+const LOGIN: u64 = 6;
 /// Pause between two such turns where there are many connections.
 const ROTATION: Duration = Duration::from_millis(600);
 /// Time that all clients get to complete, beyond their own time limits.
@@ -238,7 +240,7 @@ impl<'p> Run<'p> {
     fn idle(&mut self) -> Vec<String> {
         let brokers = self.plan.profiles.len() as u64;
         let topics = self.plan.topics.len() as u64;
-        let session = self.plan.options.sasl.as_ref().and_then(|sasl| sasl.lifetime);
+        let login = self.plan.options.sasl.as_ref().map(|sasl| sasl.lifetime);
         let stats = |run: &Self, member| run.world.client(member).stats();
         let members = 0..self.world.members();
         let before: Vec<u64> = members.clone().map(|n| stats(self, n).requests).collect();
@@ -255,7 +257,7 @@ impl<'p> Run<'p> {
             let client = self.world.app(member).plan();
             let requested = stats(self, member).requests - before[member];
             // Rare builds may pause for a millisecond only before they try again.
-            if !cfg!(kavka_rare) && requested > most_when_idle(client, (brokers, topics), session) {
+            if !cfg!(kavka_rare) && requested > most_when_idle(client, (brokers, topics), login) {
                 findings
                     .push(format!("client {member}: idle, with {requested} requests in {IDLE:?}"));
             }
@@ -386,7 +388,7 @@ fn credentials(login: Login) -> world::Login {
 fn most_when_idle(
     client: &ClientPlan,
     (brokers, topics): (u64, u64),
-    session: Option<Duration>,
+    login: Option<Option<Duration>>,
 ) -> u64 {
     let times = |pause: Duration| (IDLE.as_millis() / pause.as_millis().max(1)) as u64 + 1;
     // Fetches that others wait behind are short; each topic that is read has its probes.
@@ -398,9 +400,10 @@ fn most_when_idle(
     // Fewer connections than brokers take turns, each with its handshake.
     let turns = if client.limits.conns as u64 >= 2 * brokers { 0 } else { times(TURN) };
     // A login takes three requests, and the others of a handshake where sessions are too short.
-    let logins = session.map_or(0, |session| 6 * times(session / 2) * client.limits.conns as u64);
+    let handshake = if login.is_some() { LOGIN } else { 1 };
+    let sessions = login.flatten().map_or(0, |session| LOGIN * times(session / 2));
     // A few Metadata requests in addition.
-    polls + probes + turns * client.limits.conns as u64 + logins + 10
+    polls + probes + (turns * handshake + sessions) * client.limits.conns as u64 + 10
 }
 
 /// Returns a client that reads everything from the beginning.

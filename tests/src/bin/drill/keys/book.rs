@@ -11,6 +11,8 @@ use super::figures::Figures;
 /// Bytes of a [`Tag`].
 pub(crate) const TAG: usize = 20;
 const MAGIC: u32 = 0x6b65_7973;
+/// Records that were due within this time after a growth are what a policy may delay.
+const NEAR: Duration = Duration::from_secs(1);
 
 /// The beginning of each record's value.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,9 @@ struct State {
     doubled: u64,
     reordered: u64,
     latencies: Vec<u32>,
+    /// When the topic gained partitions, and the latencies of what was due within [`NEAR`] after it.
+    grown: Vec<Instant>,
+    near: Vec<u32>,
     /// By producer: when it noticed a growth whose drain has not ended.
     noticed: Vec<Option<Instant>>,
     /// How long drains took, and the slowest acknowledgement of a record that was under way then.
@@ -97,6 +102,11 @@ impl Book {
         self.lock().sent += 1;
     }
 
+    pub(crate) fn grown(&self) {
+        self.lock().grown.push(Instant::now());
+    }
+
+    /// A record that was due at `sent` is acknowledged, or failed.
     pub(crate) fn settled(&self, sent: Instant, result: Result<(), String>) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -108,7 +118,11 @@ impl Book {
             }
         }
         let took = now - sent;
-        state.latencies.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        state.latencies.push(micros);
+        if state.grown.iter().any(|grown| sent >= *grown && sent - *grown <= NEAR) {
+            state.near.push(micros);
+        }
         // Under way when a growth was noticed.
         for (noticed, _, slowest, _) in &mut state.open {
             if sent <= *noticed && now > *noticed {
@@ -194,6 +208,7 @@ impl Book {
             figures.appended += pairs.filter(|(first, second)| first > second).count() as u64;
         }
         figures.latencies.append(&mut state.latencies);
+        figures.near.append(&mut state.near);
         figures.drains.append(&mut state.drains);
         figures.waits.append(&mut state.waits);
     }

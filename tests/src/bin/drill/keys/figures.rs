@@ -25,8 +25,10 @@ pub(crate) struct Figures {
     pub(crate) reordered: u64,
     /// Appended after a later one of the same producer and key, by the clocks of the brokers.
     pub(crate) appended: u64,
-    /// Microseconds from sending to acknowledgement.
+    /// Microseconds from when a record was due to its acknowledgement: of all, and of those within
+    /// a second after a growth.
     pub(crate) latencies: Vec<u32>,
+    pub(crate) near: Vec<u32>,
     /// How long drains took, the slowest acknowledgement of what was under way, and whether all was
     /// settled.
     pub(crate) drains: Vec<(Duration, Duration, bool)>,
@@ -61,15 +63,21 @@ impl Figures {
             "lost {lost}, doubled {doubled}; out of order: {} appended, {} read",
             self.appended, self.reordered
         );
-        self.latencies.sort_unstable();
-        let at = |share| f64::from(quantile(&self.latencies, share)) / 1e3;
-        println!(
-            "sent → acknowledged: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.0} ms",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        );
+        for (name, of) in [
+            ("due → acknowledged", &mut self.latencies),
+            ("within a second after a growth", &mut self.near),
+        ] {
+            of.sort_unstable();
+            let at = |share| f64::from(quantile(of, share)) / 1e3;
+            println!(
+                "{name}: {} records, p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.0} ms",
+                of.len(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                at(1.0)
+            );
+        }
         self.print_histogram();
         if !self.drains.is_empty() {
             self.print_drains();
