@@ -138,7 +138,8 @@ impl Sim {
         assert_eq!((joined.error_code, joined.generation_id), (0, 1));
         assert_eq!(*joined.leader, *id);
         let all = Bytes::from_static(
-            b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\xff\xff\xff\xff",
+            b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x04\
+            \0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\xff\xff\xff\xff",
         );
         assert_eq!(self.sync(&id, 1, Some(all)).error_code, 0);
         id

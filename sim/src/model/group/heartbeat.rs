@@ -66,14 +66,7 @@ impl Cluster {
             });
             places.collect::<BTreeSet<Place>>()
         });
-        let group = self.groups.get(name);
-        let classic = group.is_some_and(|group| group.classic.is_used());
-        if epoch > 0 && (group.is_none() || classic) {
-            return Err(code::GROUP_ID_NOT_FOUND);
-        }
-        if classic {
-            self.convert(ctx, name)?;
-        }
+        self.reach(ctx, name, epoch == 0)?;
         let group = self.groups.entry(name.clone()).or_default();
         group.server = group.server.or(Some((ctx.broker, now)));
         group.admit(request, owned.as_ref())?;
@@ -118,6 +111,16 @@ impl Cluster {
             self.schedule(ends, Event::Member { group: name.clone(), id: id.clone() });
         }
         Ok((id, epoch, assignment))
+    }
+
+    /// Whether there is a group of KIP-848; `joins`: a classic one is converted.
+    fn reach(&mut self, ctx: &Ctx, name: &StrBytes, joins: bool) -> Result<(), i16> {
+        let group = self.groups.get(name);
+        let classic = group.is_some_and(|group| group.classic.is_used());
+        if !joins && (group.is_none() || classic) {
+            return Err(code::GROUP_ID_NOT_FOUND);
+        }
+        if classic { self.convert(ctx, name) } else { Ok(()) }
     }
 
     /// Raises a group's epoch where its topics are not as they were, as far as the coordinator

@@ -33,7 +33,7 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
             Outcome { written, text: format!("{outcome:?}"), ..Outcome::default() }
         }
         Kind::Keys => {
-            let order = if seed % 2 == 0 { KeyOrder::Drain } else { KeyOrder::Pin(2) };
+            let order = if seed.is_multiple_of(2) { KeyOrder::Drain } else { KeyOrder::Pin(2) };
             let mut outcome = keys::run(seed, order);
             let findings = core::mem::take(&mut outcome.reordered);
             let text = format!("{order:?}, {outcome:?}");

@@ -33,6 +33,10 @@ pub(super) struct Oracle {
     /// member since, and nobody died.
     added: BTreeMap<(String, u32), (Duration, Vec<usize>)>,
     gentle: bool,
+    /// Another client is a member, and has overwritten all markers of these topics: the next
+    /// member of kavka is at first contact again.
+    foreign: bool,
+    forgotten: BTreeSet<usize>,
     /// When each client ended.
     ended: BTreeMap<usize, Duration>,
     /// A seed was later than the first reader.
@@ -56,6 +60,8 @@ impl Oracle {
             committed: BTreeMap::new(),
             added: BTreeMap::new(),
             gentle: plan.acts.len() == 3,
+            foreign: plan.foreign.is_some(),
+            forgotten: BTreeSet::new(),
             ended: BTreeMap::new(),
             rewound: false,
             beats: 0,
@@ -183,6 +189,21 @@ impl Oracle {
         for text in findings {
             self.finds(world, text);
         }
+        self.note_forgotten(world);
+    }
+
+    fn note_forgotten(&mut self, world: &World<Role>) {
+        for topic in self.topics.iter().copied().filter(|_| self.started && self.foreign) {
+            let name = plan::topic(topic);
+            let marked = |partition: u32| {
+                let partition = i32::try_from(partition).unwrap_or(-1);
+                let found = world.cluster.group_offset(GROUP, &name, partition);
+                found.is_some_and(|(_, metadata)| metadata.starts_with("kv1;"))
+            };
+            if !(0..world.cluster.partitions(&name)).any(marked) {
+                self.forgotten.insert(topic);
+            }
+        }
     }
 
     /// The places that have to be read.
@@ -230,6 +251,7 @@ impl Oracle {
             .places(world)
             .into_iter()
             .filter(|place| !read.contains_key(place) && !is_theirs(place))
+            .filter(|(topic, ..)| !self.forgotten.contains(topic))
             .collect();
         if let Some(first) = unread.first() {
             open.push(format!("{} records are not read, the first is {first:?}", unread.len()));
