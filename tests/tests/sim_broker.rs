@@ -7,6 +7,8 @@ mod client;
 mod data;
 #[path = "sim_broker/groups.rs"]
 mod groups;
+#[path = "sim_broker/hosted.rs"]
+mod hosted;
 #[path = "sim_broker/racks.rs"]
 mod racks;
 

@@ -1,6 +1,6 @@
 //! Consumer groups in virtual time: seeds that found something once, and some more.
 
-use kavka_tests::sim::groups::{Plan, run};
+use kavka_tests::sim::groups::{Act, Plan, run};
 
 fn check(seeds: impl IntoIterator<Item = u64>) {
     check_all(seeds.into_iter().map(Plan::draw));
@@ -43,6 +43,26 @@ fn a_seeded_partition_begins_at_the_commit_of_its_last_owner() {
 #[test]
 fn topics_of_patterns_come_and_go_and_nothing_is_skipped() {
     check_all((1..11).map(Plan::draw_patterns));
+}
+
+/// Members of both protocols in one group, which is converted from one to the other: KIP-848
+/// becomes available meanwhile, brokers are upgraded, members come back as the other kind.
+#[test]
+fn groups_of_both_protocols_are_converted_and_nothing_is_skipped() {
+    check_all((1..400).map(Plan::draw).filter(Plan::is_mixed).take(8));
+}
+
+/// Two processes with one instance id: one of them ends and reports it.
+#[test]
+fn an_older_process_ends_when_its_instance_comes_back() {
+    let has = |plan: &Plan| plan.has(Act::Replace) && !plan.is_mixed();
+    check_all((1..400).map(Plan::draw).filter(has).take(6));
+}
+
+/// The leader of a classic group watches topics that only others subscribe to.
+#[test]
+fn topics_of_others_grow_and_nothing_is_skipped() {
+    check_all((1..400).map(Plan::draw).filter(Plan::is_apart).take(6));
 }
 
 /// Two runs of a seed are the same.

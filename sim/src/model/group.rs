@@ -43,6 +43,12 @@ pub struct Groups {
     pub find_pause: Duration,
     /// Commits of a group without members are forgotten after this (`offsets.retention.minutes`).
     pub retention: Duration,
+    /// Groups are converted between the two protocols while they have members
+    /// (`group.consumer.migration.policy`: `bidirectional` or `disabled`); below 4.0 never.
+    pub converts: bool,
+    /// KIP-848 is available; without it heartbeats fail with `UNSUPPORTED_VERSION`
+    /// (`group.version`).
+    pub native: bool,
 }
 
 impl Default for Groups {
@@ -55,6 +61,8 @@ impl Default for Groups {
             join_delay: Duration::from_secs(3),
             find_pause: Duration::from_secs(10),
             retention: Duration::from_secs(7 * 86_400),
+            converts: true,
+            native: true,
         }
     }
 }
@@ -80,7 +88,7 @@ pub(super) struct Group {
     server: Option<(i32, Duration)>,
     /// How often it was moved on purpose.
     moved: u32,
-    /// Its members by the classic protocol: then it has no others.
+    /// Its members by the classic protocol, unless it is a group of KIP-848: that one hosts them.
     classic: Classic,
     /// One of these is another client.
     foreign: Option<Box<Foreign>>,
@@ -118,6 +126,19 @@ impl Cluster {
         Some((found.offset, found.metadata.to_string()))
     }
 
+    /// Returns whether a group has members and is one of KIP-848, whose owners are known.
+    #[must_use]
+    pub fn is_native(&self, group: &str) -> bool {
+        self.groups.get(group.as_bytes()).is_some_and(|group| !group.members.is_empty())
+    }
+
+    /// Makes KIP-848 available, as at the end of an upgrade (`kafka-features upgrade`).
+    pub fn enable_native(&mut self) {
+        if let Some(groups) = &mut self.options.groups {
+            groups.native = true;
+        }
+    }
+
     /// Has another broker coordinate a group, if there is one.
     pub fn move_coordinator(&mut self, group: &str) {
         let key = StrBytes::from_string(group.to_owned());
@@ -131,10 +152,10 @@ impl Cluster {
     pub fn expel(&mut self, group: &str, member: &str) {
         let id = StrBytes::from_string(member.to_owned());
         let name = StrBytes::from_string(group.to_owned());
-        if let Some(group) = self.groups.get_mut(&name) {
-            group.remove(&id, self.now);
+        match self.groups.get(&name).is_some_and(|group| group.members.contains_key(&id)) {
+            true => self.remove_member(&name, &id),
+            false => self.drop_classic(&name, &id),
         }
-        self.drop_classic(&name, &id);
     }
 
     /// The session of a member, or the time for its revocation, may be over.
@@ -143,8 +164,7 @@ impl Cluster {
         let Some(member) = known.members.get_mut(id) else { return self.check_classic(group, id) };
         let until = member.ends();
         if until <= self.now {
-            known.remove(id, self.now);
-            return;
+            return self.remove_member(group, id);
         }
         member.watched = until;
         self.schedule(until, Event::Member { group: group.clone(), id: id.clone() });

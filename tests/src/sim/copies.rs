@@ -443,9 +443,13 @@ impl Run {
             ApiKey::AddOffsetsToTxn | ApiKey::TxnOffsetCommit => &[14, 16],
             _ => &[],
         };
-        let fault = match self.rng.below(4) {
+        let fault = match self.rng.below(5) {
             0 => Fault::DropRequest,
             1 => Fault::DropResponse,
+            // After what the producer has sent on another connection since.
+            4 if matches!(api, ApiKey::Produce) || api_of_transactions(api) => {
+                Fault::Late(self.rng.millis(1, 3000))
+            }
             2 if !refusals.is_empty() => Fault::Error(self.rng.pick(refusals)),
             _ => Fault::Delay(self.rng.millis(1, 2000)),
         };
@@ -504,4 +508,15 @@ impl Run {
         self.summary.virtual_time = self.world.now();
         self.summary
     }
+}
+
+fn api_of_transactions(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::EndTxn
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::TxnOffsetCommit
+            | ApiKey::InitProducerId
+    )
 }

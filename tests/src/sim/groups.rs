@@ -6,14 +6,14 @@ mod oracle;
 mod plan;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kavka_core::{GroupProtocol, Limits, Start};
 
 use super::fault::Fault;
 use super::rng::Rng;
 use super::world::World;
-use super::{ApiKey, Groups, Options};
+use super::{ApiKey, Groups, Options, Profile};
 use app::Role;
 use oracle::Oracle;
 pub use plan::{Act, Plan};
@@ -65,6 +65,15 @@ pub fn run(plan: &Plan, trace: bool) -> Outcome {
     }
 }
 
+/// A process that runs beside another one with its instance id.
+struct Older {
+    member: usize,
+    newer: usize,
+    /// It is stopped then; `ends`: one of the two has ended by itself.
+    until: Duration,
+    ends: bool,
+}
+
 struct Run<'a> {
     plan: &'a Plan,
     world: World<Role>,
@@ -74,12 +83,21 @@ struct Run<'a> {
     /// Members that run, and the instance of each, if they are static.
     members: Vec<usize>,
     instances: BTreeMap<usize, &'static str>,
+    /// The topics that each member subscribes to by name.
+    topics: BTreeMap<usize, Vec<usize>>,
+    /// Processes whose instance another one has.
+    older: Vec<Older>,
     stopped: Vec<i32>,
 }
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, trace: bool) -> Self {
-        let groups = Groups { session: plan.session, interval: plan.interval, ..Groups::default() };
+        let groups = Groups {
+            session: plan.session,
+            interval: plan.interval,
+            native: !plan.mixed.is_some_and(|mixed| mixed.later),
+            ..Groups::default()
+        };
         let options = Options {
             brokers: plan.brokers,
             profile: plan.profile,
@@ -114,6 +132,8 @@ impl<'a> Run<'a> {
             writer,
             members: Vec::new(),
             instances: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            older: Vec::new(),
             stopped: Vec::new(),
         }
     }
@@ -146,10 +166,21 @@ impl<'a> Run<'a> {
             self.members.iter().any(|member| self.instances.get(member) == Some(name))
         };
         let free = INSTANCES.into_iter().find(|name| !used(name));
-        self.join_as(free.filter(|_| self.plan.statics));
+        let instance = free.filter(|_| self.plan.statics);
+        let all = (0..self.plan.topics.len()).collect::<Vec<_>>();
+        let topics = match self.topics.len() {
+            _ if !self.plan.apart => all,
+            0 => vec![0],
+            1 => all[1..].to_vec(),
+            _ => {
+                let (from, to) = self.rng.pick(&[(0, 1), (1, all.len()), (0, all.len())]);
+                all[from..to].to_vec()
+            }
+        };
+        self.join_as(instance, topics);
     }
 
-    fn join_as(&mut self, instance: Option<&'static str>) {
+    fn join_as(&mut self, instance: Option<&'static str>, topics: Vec<usize>) {
         let plan = self.plan;
         let role = Role::member(plan, self.rng.fork());
         let mut limits = Limits::small();
@@ -168,11 +199,15 @@ impl<'a> Run<'a> {
             [] => None,
             _ => Some(self.rng.pick(&plan.classic)),
         };
+        let chooses = plan.mixed.is_some() && self.rng.chance(50);
         let config = |config: &mut kavka_core::Config<'_>| {
             config.group = GROUP;
             config.group_pattern = expression;
             if let Some(assignors) = assignors {
-                config.group_protocol = GroupProtocol::Classic;
+                config.group_protocol = match chooses {
+                    true => GroupProtocol::Auto,
+                    false => GroupProtocol::Classic,
+                };
                 config.group_assignors = assignors;
                 config.session_timeout = plan.session;
                 config.heartbeat_interval = plan.interval;
@@ -183,8 +218,9 @@ impl<'a> Run<'a> {
         };
         let member = self.world.join(role, &limits, config);
         self.world.command(member, |now, commands, role| {
-            role.subscribe(now, commands, (plan, expression));
+            role.subscribe(now, commands, (plan, expression), &topics);
         });
+        self.topics.insert(member, topics);
         self.members.push(member);
         self.instances.extend(instance.map(|instance| (member, instance)));
     }
@@ -195,6 +231,57 @@ impl<'a> Run<'a> {
             println!("{line}");
         }
         self.oracle.look(&mut self.world, &self.members);
+        self.end_replaced();
+    }
+
+    /// Of two processes with one instance id one ends and reports it, in the time that it takes to
+    /// learn of the other.
+    fn end_replaced(&mut self) {
+        let fenced = |world: &World<Role>, member: usize| {
+            world.app(member).as_member().is_some_and(|member| member.fenced)
+        };
+        let now = self.world.now();
+        for older in core::mem::take(&mut self.older) {
+            let gone = fenced(&self.world, older.member);
+            if !gone && older.until > now {
+                self.older.push(older);
+                continue;
+            }
+            let Older { member, newer, .. } = older;
+            let both = !gone && !fenced(&self.world, newer) && self.members.contains(&newer);
+            if both && older.ends {
+                let text = format!("clients {member} and {newer} both have one instance id");
+                self.oracle.finds(&self.world, text);
+            }
+            self.world.stop(member);
+        }
+        let ended: Vec<usize> =
+            self.members.iter().copied().filter(|member| fenced(&self.world, *member)).collect();
+        for member in ended {
+            self.members.retain(|other| *other != member);
+            self.world.stop(member);
+            let topics = self.topics.get(&member).cloned().unwrap_or_default();
+            self.join_as(self.instances.get(&member).copied(), topics);
+        }
+    }
+
+    /// Begins another process with the instance id of a static member, which runs on.
+    fn replace(&mut self) {
+        let member = self.rng.pick(&self.members);
+        let Some(instance) = self.instances.get(&member).copied() else { return };
+        if self.older.iter().any(|older| older.newer == member) {
+            return;
+        }
+        self.members.retain(|other| *other != member);
+        self.join_as(Some(instance), self.topics.get(&member).cloned().unwrap_or_default());
+        let newer = self.members.last().copied().unwrap_or_default();
+        // By KIP-848 an instance is the older one's while that runs.
+        let ends = !self.plan.classic.is_empty() && self.plan.mixed.is_none();
+        let pause = match ends {
+            true => self.plan.grace(),
+            false => self.rng.time(SLICE, self.plan.session),
+        };
+        self.older.push(Older { member, newer, until: self.world.now() + pause, ends });
     }
 
     fn trouble(&mut self) {
@@ -235,7 +322,14 @@ impl<'a> Run<'a> {
                 let member = self.rng.pick(&self.members);
                 self.members.retain(|other| *other != member);
                 self.world.stop(member);
-                self.join_as(self.instances.get(&member).copied());
+                let topics = self.topics.get(&member).cloned().unwrap_or_default();
+                self.join_as(self.instances.get(&member).copied(), topics);
+            }
+            Act::Replace => self.replace(),
+            Act::Enable => self.world.cluster.enable_native(),
+            Act::Upgrade => {
+                let broker = self.rng.pick(&self.world.cluster.brokers());
+                self.world.cluster.set_profile(broker, Profile::V4_4);
             }
             Act::MoveCoordinator => self.world.cluster.move_coordinator(GROUP),
             Act::Expel => {
@@ -289,7 +383,16 @@ impl<'a> Run<'a> {
         // Under patterns the first one is the only one that is sure to read everything.
         let first = usize::from(self.plan.by_pattern);
         let others = self.members.get(first..).unwrap_or_default().to_vec();
-        (self.members.len() > 1).then(|| self.rng.pick(&others))
+        let drawn = (self.members.len() > 1).then(|| self.rng.pick(&others));
+        drawn.filter(|member| self.can_end(*member))
+    }
+
+    /// Whether the others subscribe to all topics, too.
+    fn can_end(&self, member: usize) -> bool {
+        let others = self.members.iter().filter(|other| **other != member);
+        let read: BTreeSet<usize> =
+            others.filter_map(|other| self.topics.get(other)).flatten().copied().collect();
+        self.plan.by_pattern || read.len() == self.plan.topics.len()
     }
 
     fn grow(&mut self) {
@@ -297,7 +400,7 @@ impl<'a> Run<'a> {
         let topic = plan::topic(topics[self.rng.below(topics.len() as u64) as usize]);
         let count = self.world.cluster.partitions(&topic) + 1 + self.rng.below(3) as u32;
         if count <= 16 {
-            self.oracle.grows(&self.world, &topic);
+            self.oracle.grows(&self.world, &topic, &self.members);
             let _ = self.world.cluster.grow(&topic, count); // it is more than before
         }
     }
@@ -319,6 +422,7 @@ impl<'a> Run<'a> {
         let rounds = [ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::Heartbeat];
         let protocol = match self.plan.classic[..] {
             [] => ApiKey::ConsumerGroupHeartbeat,
+            _ if self.plan.mixed.is_some() && self.rng.chance(40) => ApiKey::ConsumerGroupHeartbeat,
             _ => self.rng.pick(&rounds),
         };
         let apis = [
@@ -347,6 +451,7 @@ impl<'a> Run<'a> {
             self.world.cluster.restart(broker);
         }
         self.world.cluster.clear_faults();
+        self.world.cluster.enable_native();
         let writer = self.writer;
         self.world.command(writer, |now, commands, role| role.calm(now, commands));
         let looks = self.plan.foreign.map_or(Duration::ZERO, |looks| looks.every);

@@ -266,6 +266,8 @@ fn an_instance_is_held_while_it_lives_and_inherited_when_it_left_for_now() {
     let count = inherited.assignment.map(|at| at.topic_partitions[0].partitions.len());
     assert_eq!(count, Some(3));
     assert_eq!(sim.cluster.group_members("g").len(), 1);
+    let older = join(&sim, "a").with_member_epoch(1);
+    assert_eq!(sim.beat(older).error_code, 82, "another one has the instance");
 }
 
 #[test]

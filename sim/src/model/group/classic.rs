@@ -2,6 +2,7 @@
 
 mod describe;
 mod foreign;
+mod hosted;
 mod requests;
 mod rounds;
 
@@ -18,6 +19,7 @@ use crate::model::{Cluster, Ctx, Event, Output, Reply};
 
 pub(super) use foreign::Foreign;
 pub use foreign::{Looks, Stretch};
+pub(super) use hosted::Hosted;
 
 /// How far a group is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -98,7 +98,8 @@ impl Cluster {
                 // Sessions begin again where a group was loaded.
                 let session = self.options.groups.as_ref().map_or(loading, |at| at.session);
                 for member in known.members.values_mut() {
-                    member.session_until = now + loading + session;
+                    let hosted = member.hosted.as_mut().map(|hosted| hosted.load());
+                    member.session_until = now + loading + hosted.unwrap_or(session);
                 }
                 let held = known.classic.load(now + loading);
                 let ids: Vec<_> = known.classic.members.keys().cloned().collect();

@@ -28,7 +28,12 @@ impl Cluster {
         let mut body =
             ConsumerGroupHeartbeatResponse::default().with_throttle_time_ms(ctx.throttle());
         let group = request.group_id.0.clone();
-        let done = self.coordinates(ctx, &group).and_then(|()| self.beat(ctx, &group, request));
+        let available = match self.behaviour().native {
+            true => Ok(()),
+            false => Err(code::UNSUPPORTED_VERSION),
+        };
+        let done = available.and_then(|()| self.coordinates(ctx, &group));
+        let done = done.and_then(|()| self.beat(ctx, &group, request));
         match done {
             Ok((id, epoch, assignment)) => {
                 (body.member_id, body.member_epoch) = (Some(id), epoch);
@@ -61,11 +66,7 @@ impl Cluster {
             });
             places.collect::<BTreeSet<Place>>()
         });
-        let group = self.groups.get(name);
-        // Conversion of a group is not simulated.
-        if epoch > 0 && group.is_none() || group.is_some_and(|group| group.classic.is_used()) {
-            return Err(code::GROUP_ID_NOT_FOUND);
-        }
+        self.reach(ctx, name, epoch == 0)?;
         let group = self.groups.entry(name.clone()).or_default();
         group.server = group.server.or(Some((ctx.broker, now)));
         group.admit(request, owned.as_ref())?;
@@ -88,7 +89,7 @@ impl Cluster {
                 group.epoch += 1;
             }
         }
-        self.recount(ctx, name);
+        self.recount(ctx.broker, name);
         let session = self.behaviour().session;
         let Some(group) = self.groups.get_mut(name) else { return Err(code::UNKNOWN_SERVER_ERROR) };
         if group.target_epoch < group.epoch {
@@ -112,10 +113,20 @@ impl Cluster {
         Ok((id, epoch, assignment))
     }
 
+    /// Whether there is a group of KIP-848; `joins`: a classic one is converted.
+    fn reach(&mut self, ctx: &Ctx, name: &StrBytes, joins: bool) -> Result<(), i16> {
+        let group = self.groups.get(name);
+        let classic = group.is_some_and(|group| group.classic.is_used());
+        if !joins && (group.is_none() || classic) {
+            return Err(code::GROUP_ID_NOT_FOUND);
+        }
+        if classic { self.convert(ctx, name) } else { Ok(()) }
+    }
+
     /// Raises a group's epoch where its topics are not as they were, as far as the coordinator
     /// knows.
-    fn recount(&mut self, ctx: &Ctx, name: &StrBytes) {
-        let (view, now) = (self.view(ctx.broker).clone(), self.now);
+    pub(super) fn recount(&mut self, broker: i32, name: &StrBytes) {
+        let (view, now) = (self.view(broker).clone(), self.now);
         let pause = self.behaviour().find_pause;
         let Some(group) = self.groups.get_mut(name) else { return };
         group.find_topics(&view, now, pause);
@@ -137,14 +148,14 @@ impl Cluster {
         name: &StrBytes,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<(), i16> {
-        let (now, id) = (self.now, &request.member_id);
+        let id = &request.member_id;
         let group = self.groups.get_mut(name).ok_or(code::GROUP_ID_NOT_FOUND)?;
         let member = group.members.get_mut(id).ok_or(code::UNKNOWN_MEMBER_ID)?;
         if request.member_epoch == LEAVE_FOR_NOW && member.instance.is_some() {
             member.epoch = LEAVE_FOR_NOW;
             return Ok(());
         }
-        group.remove(id, now);
+        self.remove_member(name, id);
         Ok(())
     }
 }
@@ -193,12 +204,15 @@ impl Group {
                 false => Err(code::FENCED_MEMBER_EPOCH),
             };
         }
-        if epoch > 0 {
-            return Err(code::UNKNOWN_MEMBER_ID);
-        }
         let holder = self.members.iter().find(|(_, member)| {
             request.instance_id.is_some() && member.instance == request.instance_id
         });
+        if epoch > 0 {
+            return Err(match holder {
+                Some(_) => code::FENCED_INSTANCE_ID,
+                None => code::UNKNOWN_MEMBER_ID,
+            });
+        }
         let mut member = Member { instance: request.instance_id.clone(), ..Member::default() };
         match holder.map(|(id, holder)| (id.clone(), holder.clone())) {
             Some((_, holder)) if holder.epoch != LEAVE_FOR_NOW => {
@@ -206,19 +220,24 @@ impl Group {
             }
             // It inherits what the instance had.
             Some((old, holder)) => {
-                self.members.remove(&old);
-                for owner in self.owners.values_mut().filter(|owner| **owner == old) {
-                    *owner = id.clone();
-                }
-                if let Some(target) = self.target.remove(&old) {
-                    self.target.insert(id.clone(), target);
-                }
+                self.rename(&old, id);
                 member = Member { epoch: 0, previous: 0, watched: Duration::ZERO, ..holder };
             }
             None => self.epoch += 1,
         }
         self.members.insert(id.clone(), member);
         Ok(())
+    }
+
+    /// Removes a member, and leaves what it has to the one that takes its place.
+    pub(super) fn rename(&mut self, old: &StrBytes, id: &StrBytes) {
+        self.members.remove(old);
+        for owner in self.owners.values_mut().filter(|owner| **owner == *old) {
+            *owner = id.clone();
+        }
+        if let Some(target) = self.target.remove(old) {
+            self.target.insert(id.clone(), target);
+        }
     }
 }
 

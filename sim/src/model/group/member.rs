@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use kafka_protocol::protocol::StrBytes;
 
+use super::classic::Hosted;
 use super::{Group, Place};
 
 /// How far a member is.
@@ -36,12 +37,16 @@ pub(super) struct Member {
     pub(super) revoke_until: Option<Duration>,
     /// When it is looked at next.
     pub(super) watched: Duration,
+    /// It follows the classic protocol.
+    pub(super) hosted: Option<Box<Hosted>>,
 }
 
 impl Member {
     /// When it is removed.
     pub(super) fn ends(&self) -> Duration {
-        self.revoke_until.map_or(self.session_until, |until| until.min(self.session_until))
+        let hosted = self.hosted.as_ref().and_then(|hosted| hosted.until());
+        let until = self.revoke_until.into_iter().chain(hosted).min();
+        until.map_or(self.session_until, |until| until.min(self.session_until))
     }
 
     /// Whether the owned partitions that it names allow it an epoch that is not the broker's: the

@@ -104,6 +104,8 @@ impl Cluster {
         }
         let member = group.members.get(id).ok_or(code::UNKNOWN_MEMBER_ID)?;
         match member.epoch == epoch {
+            false if member.hosted.is_some() => Err(code::ILLEGAL_GENERATION),
+            true if member.hosted.is_some() => Ok(()),
             _ if ctx.version < NATIVE => Err(code::UNSUPPORTED_VERSION),
             true => Ok(()),
             false => Err(code::STALE_MEMBER_EPOCH),
@@ -245,6 +247,7 @@ impl Cluster {
         let member = group.members.get(id).ok_or(code::UNKNOWN_MEMBER_ID)?;
         match member.epoch == wanted.member_epoch {
             true => Ok(()),
+            false if member.hosted.is_some() => Err(code::ILLEGAL_GENERATION),
             false => Err(code::STALE_MEMBER_EPOCH),
         }
     }

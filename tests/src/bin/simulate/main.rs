@@ -3,6 +3,7 @@
 //! `cargo run --release --bin simulate -- --seeds 1..300`. `--help` lists the options.
 
 mod options;
+mod single;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,7 +15,7 @@ use clap::Parser;
 use kavka_tests::sim::groups;
 use kavka_tests::sim::swarm::{Outcome, Plan, run_to};
 
-use options::Options;
+use options::{Kind, Options};
 
 /// Sums of all runs.
 #[derive(Default)]
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
         if options.seconds.is_some_and(|most| started.elapsed().as_secs() >= most) {
             break;
         }
-        if options.groups || options.patterns {
-            total.group(seed, &options);
+        if let Some(kind) = options.kind() {
+            total.other(kind, seed, &options);
             if total.failed.len() >= options.failures {
                 break;
             }
@@ -84,11 +85,39 @@ impl Total {
         }
     }
 
+    /// Runs another simulator than the swarm.
+    fn other(&mut self, kind: Kind, seed: u64, options: &Options) {
+        match kind {
+            Kind::Groups | Kind::Patterns => self.group(kind, seed, options),
+            _ => self.check(kind, seed, options),
+        }
+    }
+
+    /// Runs what panics when it finds something.
+    fn check(&mut self, kind: Kind, seed: u64, options: &Options) {
+        self.runs += 1;
+        let option = format!("--kind {} ", kind.name());
+        match catch_unwind(|| single::run(kind, seed)) {
+            Err(_) => self.fail(seed, kind.name(), &option, &["a panic, see above".to_owned()]),
+            Ok(outcome) if !outcome.findings.is_empty() => {
+                self.fail(seed, kind.name(), &option, &outcome.findings);
+            }
+            Ok(outcome) => {
+                self.written += outcome.written;
+                self.read += outcome.written as u64;
+                self.client_seconds += outcome.virtual_time.as_secs_f64();
+                if !options.quiet {
+                    println!("seed {seed}: good; {}", outcome.text);
+                }
+            }
+        }
+    }
+
     /// Runs a consumer group.
-    fn group(&mut self, seed: u64, options: &Options) {
-        let (plan, option) = match options.patterns {
-            true => (groups::Plan::draw_patterns(seed), "--patterns "),
-            false => (groups::Plan::draw(seed), "--groups "),
+    fn group(&mut self, kind: Kind, seed: u64, options: &Options) {
+        let (plan, option) = match kind {
+            Kind::Patterns => (groups::Plan::draw_patterns(seed), "--kind patterns "),
+            _ => (groups::Plan::draw(seed), "--kind groups "),
         };
         if !options.quiet {
             println!("{plan}");

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use kavka_tests::sim::swarm::Loads;
 
 const LOADS: [&str; 8] = ["wide", "slow", "stalled", "missing", "racks", "codecs", "old", "logins"];
@@ -42,18 +42,64 @@ pub(crate) struct Options {
     /// Do not draw these loads: wide, slow, stalled, missing, racks, codecs, old, logins
     #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
-    /// Run consumer groups instead
-    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without"])]
-    pub(crate) groups: bool,
-    /// Run consumer groups instead whose members subscribe by regular expressions
-    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without", "groups"])]
-    pub(crate) patterns: bool,
+    /// Run this instead
+    #[arg(long, value_enum, conflicts_with_all = ["history", "strict_fetch", "without"])]
+    kind: Option<Kind>,
+    /// The same as --kind groups
+    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without", "kind"])]
+    groups: bool,
+    /// The same as --kind patterns
+    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without", "kind", "groups"])]
+    patterns: bool,
+    /// The same as --kind copies
+    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without", "kind", "groups",
+        "patterns"])]
+    copies: bool,
     /// Print only failures and the sum
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
 
+/// Simulators of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Consumer groups
+    Groups,
+    /// Consumer groups whose members subscribe by regular expressions
+    Patterns,
+    /// Exactly-once copies
+    Copies,
+    /// Readers of what is committed
+    Committed,
+    /// Producers of keys while a topic grows
+    Keys,
+    /// Readers of keys while a topic grows
+    Ordered,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Patterns => "patterns",
+            Self::Copies => "copies",
+            Self::Committed => "committed",
+            Self::Keys => "keys",
+            Self::Ordered => "ordered",
+        }
+    }
+}
+
 impl Options {
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        let short = [
+            (self.groups, Kind::Groups),
+            (self.patterns, Kind::Patterns),
+            (self.copies, Kind::Copies),
+        ];
+        self.kind.or_else(|| short.into_iter().find(|(on, _)| *on).map(|(_, kind)| kind))
+    }
+
     pub(crate) fn loads(&self) -> Loads {
         let on = |name: &str, default: bool| default && !self.without.iter().any(|o| o == name);
         let all = Loads::default();

@@ -55,6 +55,8 @@ pub(super) struct Member {
     /// How often each record was read: topic, partition, offset.
     pub(super) read: BTreeMap<(usize, u32, i64), u32>,
     pub(super) lost: u32,
+    /// It has ended: another process has its instance.
+    pub(super) fenced: bool,
     pub(super) findings: Vec<String>,
 }
 
@@ -75,6 +77,7 @@ impl Role {
             id: String::new(),
             read: BTreeMap::new(),
             lost: 0,
+            fenced: false,
             findings: Vec::new(),
         })
     }
@@ -91,6 +94,7 @@ impl Role {
         now: Instant,
         commands: &mut Commands<'static>,
         (plan, expression): (&Plan, &str),
+        topics: &[usize],
     ) {
         let Self::Member(member) = self else { return };
         if !expression.is_empty() {
@@ -99,7 +103,7 @@ impl Role {
                 Err(error) => member.findings.push(format!("no pattern: {error}")),
             };
         }
-        let names = (0..plan.topics.len()).map(plan::topic);
+        let names = topics.iter().copied().map(plan::topic);
         member.topics = names.filter_map(|name| commands.topic(&name).ok()).collect();
         if let Err(error) = commands.subscribe(now, &member.topics, plan.start) {
             member.findings.push(format!("not subscribed: {error}"));
@@ -231,8 +235,9 @@ impl App for Role {
             Event::Moved { at, from, to, why } => {
                 member.findings.push(format!("{at:?} moved from {from} to {to}: {why:?}"));
             }
-            // It is leaving, and its instance has come back elsewhere.
-            Event::GroupFailed { error: GroupError::Refused(code) } if code.0 == FENCED => {}
+            Event::GroupFailed { error: GroupError::Refused(code) } if code.0 == FENCED => {
+                member.fenced = true;
+            }
             Event::GroupFailed { error } => member.findings.push(format!("failed: {error}")),
             _ => {}
         }

@@ -22,12 +22,23 @@ pub(super) struct Oracle {
     /// Who may read what is between the members, and whether they always agree on that.
     classic: bool,
     agrees: bool,
+    /// How long members of both protocols may hold what the coordinator gives to others, and since
+    /// when each client has done so.
+    grace: Duration,
+    strays: BTreeMap<(usize, String, i32), Duration>,
     started: bool,
     committed: BTreeMap<(String, u32), i64>,
-    /// Since when each partition is there that was not there at first, and whether another client
-    /// must not skip anything in it: nobody died.
-    added: BTreeMap<(String, u32), Duration>,
+    /// Since when each partition is there that was not there at first, and the clients that were
+    /// members then. Another client must not skip anything in it where one of them has been a
+    /// member since, and nobody died.
+    added: BTreeMap<(String, u32), (Duration, Vec<usize>)>,
     gentle: bool,
+    /// Another client is a member, and has overwritten all markers of these topics: the next
+    /// member of kavka is at first contact again.
+    foreign: bool,
+    forgotten: BTreeSet<usize>,
+    /// When each client ended.
+    ended: BTreeMap<usize, Duration>,
     /// A seed was later than the first reader.
     rewound: bool,
     /// Heartbeats until the writer began.
@@ -43,10 +54,15 @@ impl Oracle {
             next: plan.topics.len(),
             classic: !plan.classic.is_empty(),
             agrees: plan.classic.len() <= 1,
+            grace: plan.mixed.map_or(Duration::ZERO, |_| plan.grace()),
+            strays: BTreeMap::new(),
             started: false,
             committed: BTreeMap::new(),
             added: BTreeMap::new(),
             gentle: plan.acts.len() == 3,
+            foreign: plan.foreign.is_some(),
+            forgotten: BTreeSet::new(),
+            ended: BTreeMap::new(),
             rewound: false,
             beats: 0,
         }
@@ -76,11 +92,16 @@ impl Oracle {
     }
 
     /// A topic is about to grow.
-    pub(super) fn grows(&mut self, world: &World<Role>, topic: &str) {
+    pub(super) fn grows(&mut self, world: &World<Role>, topic: &str, members: &[usize]) {
         let count = world.cluster.partitions(topic);
+        // One that has joined no round yet does not know how many there were.
+        let joined = |client: &usize| {
+            world.app(*client).as_member().is_some_and(|member| !member.id.is_empty())
+        };
+        let members: Vec<usize> = members.iter().copied().filter(joined).collect();
         // By three at most.
         for partition in count..count + 3 {
-            self.added.insert((topic.to_owned(), partition), world.now());
+            self.added.insert((topic.to_owned(), partition), (world.now(), members.clone()));
         }
     }
 
@@ -96,7 +117,10 @@ impl Oracle {
             // Such a client begins at the end where nothing is committed. In what was added the
             // start is, once kavka's members have had the time.
             let added = self.added.get(&(one.topic.clone(), one.partition));
-            let seeded = added.is_some_and(|added| *added + SEEDED <= one.since);
+            let stays = |client: &usize| self.ended.get(client).is_none_or(|at| *at > one.since);
+            let seeded = added.is_some_and(|(added, members)| {
+                *added + SEEDED <= one.since && members.iter().any(stays)
+            });
             let from = if one.bare && !(seeded && self.gentle) { 0 } else { one.from };
             all.push((topic, one.partition, from..one.to.unwrap_or(end)));
         }
@@ -108,6 +132,8 @@ impl Oracle {
         let known: BTreeSet<String> =
             world.cluster.group_members(GROUP).into_iter().map(|(id, _)| id).collect();
         let owners = world.cluster.group_owners(GROUP);
+        let (now, native) = (world.now(), world.cluster.is_native(GROUP));
+        let strays = core::mem::take(&mut self.strays);
         let mut findings = Vec::new();
         let mut holders: BTreeMap<(String, i32), String> = BTreeMap::new();
         for one in world.cluster.foreign_reads(GROUP).iter().filter(|one| one.to.is_none()) {
@@ -116,6 +142,9 @@ impl Oracle {
         }
         for member in 0..world.members() {
             let runs = members.contains(&member);
+            if !runs {
+                self.ended.entry(member).or_insert(now);
+            }
             let Role::Member(app) = world.app_mut(member) else { continue };
             findings.extend(app.findings.drain(..).map(|text| format!("client {member}: {text}")));
             // One that was removed does not know that yet.
@@ -124,7 +153,7 @@ impl Oracle {
             }
             for held in app.held.values().filter(|held| self.topics.contains(&held.topic)) {
                 let place = (plan::topic(held.topic), i32::try_from(held.partition).unwrap_or(-1));
-                if self.classic {
+                if self.classic && !native {
                     let other = holders.insert(place.clone(), app.id.clone());
                     if let Some(other) = other.filter(|_| self.agrees) {
                         let id = &app.id;
@@ -134,6 +163,12 @@ impl Oracle {
                 }
                 let owner = owners.get(&place);
                 if owner != Some(&app.id) {
+                    let key = (member, place.0.clone(), place.1);
+                    let since = strays.get(&key).copied().unwrap_or(now);
+                    self.strays.insert(key, since);
+                    if since + self.grace > now {
+                        continue;
+                    }
                     let id = &app.id;
                     findings.push(format!("client {member} ({id}) holds {place:?} of {owner:?}"));
                 }
@@ -153,6 +188,21 @@ impl Oracle {
         }
         for text in findings {
             self.finds(world, text);
+        }
+        self.note_forgotten(world);
+    }
+
+    fn note_forgotten(&mut self, world: &World<Role>) {
+        for topic in self.topics.iter().copied().filter(|_| self.started && self.foreign) {
+            let name = plan::topic(topic);
+            let marked = |partition: u32| {
+                let partition = i32::try_from(partition).unwrap_or(-1);
+                let found = world.cluster.group_offset(GROUP, &name, partition);
+                found.is_some_and(|(_, metadata)| metadata.starts_with("kv1;"))
+            };
+            if !(0..world.cluster.partitions(&name)).any(marked) {
+                self.forgotten.insert(topic);
+            }
         }
     }
 
@@ -201,6 +251,7 @@ impl Oracle {
             .places(world)
             .into_iter()
             .filter(|place| !read.contains_key(place) && !is_theirs(place))
+            .filter(|(topic, ..)| !self.forgotten.contains(topic))
             .collect();
         if let Some(first) = unread.first() {
             open.push(format!("{} records are not read, the first is {first:?}", unread.len()));

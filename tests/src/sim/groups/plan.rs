@@ -20,8 +20,14 @@ pub enum Act {
     Leave,
     /// A member is gone without a word.
     Die,
-    /// A static member is gone, and back with its instance id at once, or while it still runs.
+    /// A member is gone, and another one comes at once: of a static one with its instance id.
     Restart,
+    /// Another process comes with the instance id of a static member that still runs.
+    Replace,
+    /// KIP-848 becomes available.
+    Enable,
+    /// A broker is upgraded to the newest release.
+    Upgrade,
     /// Another broker coordinates the group.
     MoveCoordinator,
     /// The coordinator removes a member, as after its session.
@@ -57,6 +63,10 @@ pub struct Plan {
     pub(super) by_pattern: bool,
     /// Lists of assignors, one of which each member has; none of them: KIP-848.
     pub(super) classic: Vec<&'static str>,
+    /// Members of both protocols meet, and the group is converted.
+    pub(super) mixed: Option<Mixed>,
+    /// Members subscribe to different topics; the first one, which leads, to one of them.
+    pub(super) apart: bool,
     /// Another client is a member from the beginning, and looks for growth like this.
     pub(super) foreign: Option<Looks>,
     /// Members are static: they have instance ids.
@@ -69,6 +79,22 @@ pub struct Plan {
     pub(super) pause: Duration,
     pub(super) trouble: Duration,
     pub(super) net: Net,
+}
+
+/// Groups some of whose members choose the protocol, and the others follow the classic one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mixed {
+    /// KIP-848 is not available at first.
+    pub(super) later: bool,
+    /// Brokers are of 3.9 at first, which do not convert groups.
+    pub(super) upgrades: bool,
+}
+
+/// Draws whether members of both protocols meet.
+fn draw_mixed(seed: u64, classic: &[&str], foreign: Option<Looks>) -> Option<Mixed> {
+    let mut rng = Rng(seed ^ 0x6d69_7865_6400_0000);
+    let drawn = !classic.is_empty() && foreign.is_none() && rng.chance(40);
+    drawn.then(|| Mixed { later: rng.chance(50), upgrades: rng.chance(30) })
 }
 
 /// Draws which assignors members list; half of the groups are of KIP-848.
@@ -145,6 +171,8 @@ impl Plan {
             start,
             by_pattern: false,
             classic,
+            mixed: None,
+            apart: false,
             foreign,
             statics: false,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
@@ -154,11 +182,39 @@ impl Plan {
             trouble: Duration::from_secs(5 + rng.below(25)),
             net: Net { fastest, slowest, ..Net::default() },
         };
+        plan.mix();
         if draw_statics(seed, plan.profile) {
             plan.statics = true;
-            plan.acts.push(Act::Restart);
+            plan.acts.extend([Act::Restart, Act::Replace]);
         }
+        plan.part();
         plan
+    }
+
+    /// Lets members of both protocols meet, in some of the classic groups.
+    fn mix(&mut self) {
+        self.mixed = draw_mixed(self.seed, &self.classic, self.foreign);
+        let Some(mixed) = self.mixed else { return };
+        self.profile = if mixed.upgrades { Profile::V3_9 } else { Profile::V4_4 };
+        self.acts.push(Act::Restart);
+        if mixed.later {
+            self.acts.push(Act::Enable);
+        }
+        if mixed.upgrades {
+            self.acts.extend([Act::Upgrade, Act::Upgrade]);
+        }
+    }
+
+    /// Lets members subscribe to different topics, in some groups.
+    fn part(&mut self) {
+        let mut rng = Rng(self.seed ^ 0x6170_6172_7400_0000);
+        self.apart = self.foreign.is_none() && rng.chance(20);
+        if self.apart {
+            self.members = self.members.max(2);
+            if self.topics.len() < 2 {
+                self.topics.push(1 + rng.below(6) as u32);
+            }
+        }
     }
 
     /// Draws one whose members subscribe by regular expressions, and whose topics come and go.
@@ -166,9 +222,28 @@ impl Plan {
     pub fn draw_patterns(seed: u64) -> Self {
         let mut plan = Self::draw(seed);
         // Another client does not look for topics.
-        (plan.by_pattern, plan.foreign) = (true, None);
+        (plan.by_pattern, plan.foreign, plan.apart) = (true, None, false);
+        plan.acts.retain(|act| *act != Act::Replace);
         plan.acts.extend([Act::Create, Act::Create, Act::Delete]);
         plan
+    }
+
+    /// Returns whether members of both protocols meet.
+    #[must_use]
+    pub fn is_mixed(&self) -> bool {
+        self.mixed.is_some()
+    }
+
+    /// Returns whether members subscribe to different topics.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.apart
+    }
+
+    /// Returns whether something of this kind may happen.
+    #[must_use]
+    pub fn has(&self, act: Act) -> bool {
+        self.acts.contains(&act)
     }
 
     /// Whether nobody dies and nothing is lost: then nothing is read twice.
@@ -179,7 +254,18 @@ impl Plan {
     /// Whether rounds may elect other assignors than before: then what is kept may have to be given
     /// up before it is committed.
     pub(super) fn mixes(&self) -> bool {
-        self.classic.len() > 1 || self.foreign.is_some()
+        self.classic.len() > 1 || self.foreign.is_some() || self.mixed.is_some()
+    }
+
+    /// How long two processes with one instance id, or members of both protocols, may not know of
+    /// each other.
+    pub(super) fn grace(&self) -> Duration {
+        let gentle = [Act::Grow, Act::Join, Act::Leave, Act::Restart, Act::Replace, Act::Enable];
+        let brief = 2 * self.interval + self.keeps + Duration::from_secs(2);
+        match self.acts.iter().all(|act| gentle.contains(act)) {
+            true => brief,
+            false => brief + self.session + self.rebalance + Duration::from_secs(10),
+        }
     }
 
     pub(super) fn draw_act(&self, rng: &mut Rng) -> Act {
@@ -201,6 +287,12 @@ impl fmt::Display for Plan {
         }
         if !self.classic.is_empty() {
             write!(f, ", classic {:?}", self.classic)?;
+        }
+        if let Some(mixed) = self.mixed {
+            write!(f, ", {mixed:?}")?;
+        }
+        if self.apart {
+            f.write_str(", of different topics")?;
         }
         if self.statics {
             write!(f, ", static")?;

@@ -8,6 +8,9 @@ use super::{Classic, State};
 use crate::code;
 use crate::model::{Cluster, Ctx, Reply};
 
+/// First version that has a code for a group of another type.
+const SAYS_MISSING: i16 = 6;
+
 impl Cluster {
     pub(in crate::model) fn describe_groups(
         &mut self,
@@ -16,7 +19,10 @@ impl Cluster {
     ) -> Reply {
         let mut body = DescribeGroupsResponse::default().with_throttle_time_ms(ctx.throttle());
         for id in &request.groups {
-            let error = self.coordinates(ctx, id).err().unwrap_or(code::NONE);
+            let allowed = self.coordinates(ctx, id);
+            let missing = ctx.version >= SAYS_MISSING && self.hosts(id);
+            let missing = missing.then_some(code::GROUP_ID_NOT_FOUND);
+            let error = allowed.err().or(missing).unwrap_or(code::NONE);
             let known = self.groups.get(&id.0).filter(|_| error == code::NONE);
             let described =
                 known.map_or_else(DescribedGroup::default, |group| group.classic.describe());

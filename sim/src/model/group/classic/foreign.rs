@@ -255,7 +255,7 @@ fn subscription(topics: &[StrBytes]) -> Bytes {
     out.freeze()
 }
 
-fn assignment(topics: &[(StrBytes, Vec<i32>)]) -> Bytes {
+pub(super) fn assignment(topics: &[(StrBytes, Vec<i32>)]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_i16(0);
     out.put_i32(count(topics.len()));
@@ -274,7 +274,7 @@ fn text(bytes: &mut Bytes) -> String {
 }
 
 /// Reads the topics of a subscription.
-fn topics(bytes: &Bytes) -> BTreeSet<String> {
+pub(super) fn topics(bytes: &Bytes) -> BTreeSet<String> {
     let mut bytes = bytes.clone();
     let _version = bytes.try_get_i16();
     let count = bytes.try_get_i32().unwrap_or(0);
@@ -282,8 +282,25 @@ fn topics(bytes: &Bytes) -> BTreeSet<String> {
 }
 
 /// Reads an assignment.
-fn assigned(bytes: &mut Bytes) -> Vec<(String, Vec<i32>)> {
+pub(super) fn assigned(bytes: &mut Bytes) -> Vec<(String, Vec<i32>)> {
     let _version = bytes.try_get_i16();
+    lists(bytes)
+}
+
+/// Reads what a subscription lists as owned, which versions from 1 on do.
+pub(super) fn owned(bytes: &Bytes) -> Vec<(String, Vec<i32>)> {
+    let mut bytes = bytes.clone();
+    if bytes.try_get_i16().unwrap_or(0) < 1 {
+        return Vec::new();
+    }
+    let count = bytes.try_get_i32().unwrap_or(0);
+    (0..count).for_each(|_| drop(text(&mut bytes)));
+    let user = usize::try_from(bytes.try_get_i32().unwrap_or(0)).unwrap_or(0).min(bytes.len());
+    drop(bytes.split_to(user));
+    lists(&mut bytes)
+}
+
+fn lists(bytes: &mut Bytes) -> Vec<(String, Vec<i32>)> {
     let count = bytes.try_get_i32().unwrap_or(0);
     let mut all = Vec::new();
     for _ in 0..count {

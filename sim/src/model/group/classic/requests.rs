@@ -17,9 +17,9 @@ use crate::code;
 use crate::model::{Cluster, Ctx, Event, Reply};
 
 /// First version that gives an id before it lets a member join (KIP-394).
-const NAMES_FIRST: i16 = 4;
+pub(super) const NAMES_FIRST: i16 = 4;
 
-fn millis(ms: i32) -> Duration {
+pub(super) fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
@@ -47,8 +47,11 @@ impl Cluster {
         let wrong = request.protocols.is_empty() || &*request.protocol_type != "consumer";
         let made = self.groups.entry(name.clone()).or_default();
         made.server = made.server.or(Some((ctx.broker, now)));
-        if wrong || !made.members.is_empty() {
+        if wrong {
             return Err(code::INCONSISTENT_GROUP_PROTOCOL.into());
+        }
+        if !made.members.is_empty() {
+            return self.host(ctx, name, request);
         }
         let group = &mut made.classic;
         let given: BTreeSet<_> = request.protocols.iter().map(|one| one.name.clone()).collect();
@@ -216,6 +219,11 @@ impl Cluster {
         let name = request.group_id.0.clone();
         let (id, instance) = (request.member_id.clone(), &request.group_instance_id);
         let allowed = self.coordinates(ctx, &name);
+        if allowed.is_ok() && self.hosts(&name) {
+            let result = self.sync_hosted(&name, request);
+            self.respond_to_sync(ctx, result);
+            return Reply::Later;
+        }
         let known = allowed.and_then(|()| self.known(&name, &id, instance, request.generation_id));
         let state = known.and_then(|state| match state {
             State::Empty => Err(code::UNKNOWN_MEMBER_ID),
@@ -265,14 +273,16 @@ impl Cluster {
         let name = request.group_id.0.clone();
         let (id, instance) = (request.member_id.clone(), &request.group_instance_id);
         let allowed = self.coordinates(ctx, &name);
+        let hosts = allowed.is_ok() && self.hosts(&name);
         let known = allowed.and_then(|()| self.known(&name, &id, instance, request.generation_id));
         let code = match known {
+            _ if hosts => self.pulse_hosted(&name, request).err().unwrap_or(code::NONE),
             Ok(State::Empty) => code::UNKNOWN_MEMBER_ID,
             Ok(State::Preparing) => code::REBALANCE_IN_PROGRESS,
             Ok(State::Completing | State::Stable) => code::NONE,
             Err(code) => code,
         };
-        if known.is_ok() {
+        if known.is_ok() && !hosts {
             self.watch(&name, &id);
         }
         let body = HeartbeatResponse::default()
@@ -340,8 +350,13 @@ impl Cluster {
             members.clear();
         }
         for one in members {
-            let id = self.id_of(&name, &one);
+            let hosted = self.hosted_id(&name, &one);
+            let id = hosted.clone().or_else(|| self.id_of(&name, &one));
             let code = match id {
+                Some(id) if hosted.is_some() => {
+                    self.remove_member(&name, &id);
+                    code::NONE
+                }
                 Some(id) => {
                     if let Some(group) = self.groups.get_mut(&name) {
                         group.classic.pending.remove(&id);
@@ -383,7 +398,7 @@ impl Cluster {
 }
 
 /// With the id that the response names.
-struct Refused(StrBytes, i16);
+pub(super) struct Refused(pub(super) StrBytes, pub(super) i16);
 
 impl From<i16> for Refused {
     fn from(code: i16) -> Self {
@@ -391,7 +406,7 @@ impl From<i16> for Refused {
     }
 }
 
-fn protocols(request: &JoinGroupRequest) -> Vec<(StrBytes, Bytes)> {
+pub(super) fn protocols(request: &JoinGroupRequest) -> Vec<(StrBytes, Bytes)> {
     request.protocols.iter().map(|one| (one.name.clone(), one.metadata.clone())).collect()
 }
 
