@@ -5,6 +5,7 @@ use crate::cluster::{Cx, GROUP};
 use crate::config::Start;
 use crate::consumer::Consumer;
 use crate::error::{Error, GroupError};
+#[cfg(feature = "given-offsets")]
 use crate::memory::Chain;
 use crate::time::{Span, Tick};
 
@@ -91,6 +92,7 @@ pub(crate) struct Share {
     /// Committed last.
     pub(super) committed: Offset,
     /// The text of the application for its commits.
+    #[cfg(feature = "given-offsets")]
     pub(super) text: Chain,
 }
 
@@ -113,6 +115,7 @@ impl Share {
         sent: Offset::NONE,
         sent_epoch: 0,
         committed: Offset::NONE,
+        #[cfg(feature = "given-offsets")]
         text: Chain::EMPTY,
     };
 

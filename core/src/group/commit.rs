@@ -8,9 +8,13 @@ use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{Draft, Origin};
 use crate::consumer::Consumer;
-use crate::error::{Error, GroupError, LimitKind, Misuse};
+use crate::error::{Error, GroupError};
+#[cfg(feature = "given-offsets")]
+use crate::error::{LimitKind, Misuse};
 use crate::id::CommitId;
-use crate::memory::{Blocks, Chain, Link, backoff};
+#[cfg(feature = "given-offsets")]
+use crate::memory::Chain;
+use crate::memory::{Blocks, Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, offset_commit};
@@ -27,6 +31,7 @@ const DAY: Span = Span::from_secs(24 * 3600);
 #[cfg(feature = "ordered-growth")]
 const HURRY: Span = Span::from_millis(200);
 /// Longest text of the application for a commit, in bytes; brokers refuse more than 4096.
+#[cfg(feature = "given-offsets")]
 pub(crate) const TEXT: usize = 1024;
 
 /// Sets of commits.
@@ -141,7 +146,10 @@ impl<'d> Group<'d> {
             self.commits.result.get_or_insert(GroupError::NoMember);
         }
         (share.wanted, share.sent) = (Offset::NONE, Offset::NONE);
+        #[cfg(feature = "given-offsets")]
         blocks.release(&mut share.text);
+        #[cfg(not(feature = "given-offsets"))]
+        let _ = blocks;
     }
 
     pub(super) fn has_commits(&self, part: usize) -> bool {
@@ -161,7 +169,7 @@ impl<'d> Group<'d> {
         if !share.is_read() {
             return;
         }
-        let read = match cx.settings.marks_taken {
+        let read = match cx.settings.marks_taken() {
             true => share.taken.get().map(|offset| (offset, share.taken_epoch)),
             false => consumer.position(part).map(|at| (at, consumer.last_epoch(part))),
         };
@@ -207,6 +215,7 @@ impl<'d> Group<'d> {
     }
 
     /// The application commits an offset of a partition.
+    #[cfg(feature = "given-offsets")]
     pub(crate) fn commit_offset(
         &mut self,
         cx: &mut Cx<'d>,
@@ -235,6 +244,7 @@ impl<'d> Group<'d> {
     }
 
     /// The application has read a partition up to an offset.
+    #[cfg(feature = "given-offsets")]
     pub(crate) fn mark_taken(&mut self, part: usize, offset: i64, epoch: i32) {
         let share = &mut self.shares[part];
         if share.is_read() && offset >= 0 {
@@ -400,7 +410,7 @@ impl<'d> Group<'d> {
             group: &cx.settings.group,
             epoch: self.epoch,
             member: self.member_id(),
-            instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
+            instance: cx.settings.instance(),
         };
         cx.net.write(draft, &mut |w, version| offset_commit::begin(w, version, &head, topics))?;
         for slot in 0..self.interests.len() {
@@ -421,12 +431,17 @@ impl<'d> Group<'d> {
                 let index = cx.cluster.table[part].index as i32;
                 let share = &self.shares[part];
                 let Some(offset) = share.sent.get() else { continue };
-                let len = (marker.len() + share.text.len()) as u16;
+                #[cfg(feature = "given-offsets")]
+                let text = share.text.len();
+                #[cfg(not(feature = "given-offsets"))]
+                let text = 0;
+                let len = (marker.len() + text) as u16;
                 net.write(draft, &mut |w, version| {
                     offset_commit::partition(w, version, index, offset, share.sent_epoch)?;
                     w.text_len(version >= offset_commit::FLEXIBLE, Some(len))?;
                     w.raw(marker)
                 })?;
+                #[cfg(feature = "given-offsets")]
                 copy_text(net, draft, &share.text)?;
                 net.write(draft, &mut |w, version| offset_commit::end(w, version))?;
             }
@@ -563,6 +578,7 @@ pub(crate) struct CommitMemo {
 }
 
 /// Copies a text to a request, piece by piece: both lie in blocks.
+#[cfg(feature = "given-offsets")]
 fn copy_text(
     net: &mut crate::connection::Net<'_>,
     draft: &mut Draft,

@@ -94,7 +94,7 @@ impl<'d> Group<'d> {
         let joins = self.phase == Phase::Joining;
         let subscribed = |slot: &usize| self.interests[*slot].wanted;
         let topics = (0..self.interests.len()).filter(subscribed).count();
-        let instance = Some(&*cx.settings.instance).filter(|id| !id.is_empty());
+        let instance = cx.settings.instance();
         // While partitions are being revoked "unchanged" says that they are still owned.
         let acknowledges = self.acknowledges && self.revoking == 0;
         let lists = !leaves && !joins && (full || acknowledges);
@@ -117,7 +117,7 @@ impl<'d> Group<'d> {
         for slot in (0..self.interests.len()).filter(|slot| full && subscribed(slot)) {
             net.write(draft, &mut |w, _| heartbeat::name(w, &cluster.topics[slot].name))?;
         }
-        let assignor = Some(&*settings.assignor).filter(|name| full && !name.is_empty());
+        let assignor = settings.assignor().filter(|_| full);
         let count = match joins {
             true => Some(0),
             false => lists.then_some(owning),
