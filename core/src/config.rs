@@ -186,7 +186,7 @@ pub struct Config<'d> {
     /// `false`: what was written since the group first read the topic is read. For that each commit
     /// has a marker in front of its text, `kv1;n=…;b=…;t=…;` (by pattern with `p=…;`), and
     /// starts are committed before records are given.
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub group_skips: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
     /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
@@ -268,7 +268,7 @@ impl Config<'_> {
         auto_commit: None,
         #[cfg(all(feature = "group", feature = "given-offsets"))]
         marks_taken: false,
-        #[cfg(feature = "group")]
+        #[cfg(all(feature = "group", feature = "member-options"))]
         group_skips: false,
         #[cfg(feature = "codecs")]
         codecs: crate::codec::Codecs::COMPACT,

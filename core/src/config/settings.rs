@@ -95,8 +95,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) auto_commit: Span,
     #[cfg(all(feature = "group", feature = "given-offsets"))]
     marks_taken: bool,
-    #[cfg(feature = "group")]
-    pub(crate) exact_start: bool,
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    exact_start: bool,
     #[cfg(feature = "codecs")]
     pub(crate) codecs: crate::codec::Codecs,
     #[cfg(feature = "pack")]
@@ -204,7 +204,7 @@ impl<'d> Settings<'d> {
             auto_commit: config.auto_commit.map_or(Span::ZERO, Span::of),
             #[cfg(all(feature = "group", feature = "given-offsets"))]
             marks_taken: config.marks_taken,
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "member-options"))]
             exact_start: !config.group_skips,
             #[cfg(feature = "codecs")]
             codecs: config.codecs,
@@ -344,6 +344,17 @@ impl<'d> Settings<'d> {
     #[expect(clippy::unused_self, reason = "as of builds whose applications may")]
     pub(crate) const fn marks_taken(&self) -> bool {
         false
+    }
+
+    /// Whether partitions without a commit begin where nothing is skipped.
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    pub(crate) const fn exact_start(&self) -> bool {
+        self.exact_start
+    }
+    #[cfg(all(feature = "group", not(feature = "member-options")))]
+    #[expect(clippy::unused_self, reason = "as of builds that choose")]
+    pub(crate) const fn exact_start(&self) -> bool {
+        true
     }
 
     /// Returns the id of a static member.

@@ -205,9 +205,9 @@ impl<'d> Group<'d> {
                 let told = !self.interests[slot].joins;
                 #[cfg(not(feature = "pattern"))]
                 let told = true;
-                if told && (self.interests[slot].known || !cx.settings.exact_start) {
+                if told && (self.interests[slot].known || !cx.settings.exact_start()) {
                     let start = self.start_of(cx, part);
-                    let latest = cx.settings.exact_start && matches!(self.start, Start::Latest);
+                    let latest = cx.settings.exact_start() && matches!(self.start, Start::Latest);
                     let contact = latest && matches!(start, Start::Latest | Start::Timestamp(_));
                     self.shares[part].contact = contact;
                     let start = if contact { Start::Latest } else { start };
@@ -272,7 +272,7 @@ impl<'d> Group<'d> {
         share.taken = Offset::of(position);
         share.taken_epoch = consumer.last_epoch(part);
         share.step = Step::Begin;
-        if share.committed.is_none() && cx.settings.exact_start {
+        if share.committed.is_none() && cx.settings.exact_start() {
             let epoch = share.taken_epoch;
             self.want(part, position, epoch);
             self.dirty = true;

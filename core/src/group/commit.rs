@@ -14,7 +14,7 @@ use crate::error::{LimitKind, Misuse};
 use crate::id::CommitId;
 #[cfg(feature = "given-offsets")]
 use crate::memory::Chain;
-use crate::memory::{Blocks, Link, backoff};
+use crate::memory::{Blocks, Link};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, offset_commit};
@@ -354,10 +354,7 @@ impl<'d> Group<'d> {
         if commits.retry_at > cx.now {
             return commits.retry_at;
         }
-        let nameless = (0..self.interests.len())
-            .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
-        let cap = if nameless { offset_commit::BY_ID - 1 } else { i16::MAX };
-        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Commit, cap) else {
+        let Some(mut draft) = self.open_offsets(cx, conn, Kind::Commit) else {
             return cx.now + AGAIN;
         };
         self.choose(cx);
@@ -404,8 +401,7 @@ impl<'d> Group<'d> {
 
     fn write_commits(&self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
         let sent = |share: &Share| !share.sent.is_none();
-        let counts = |slot: usize| self.count(cx, slot, &sent);
-        let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
+        let topics = self.count_topics(cx, &sent);
         let head = offset_commit::Head {
             group: &cx.settings.group,
             epoch: self.epoch,
@@ -420,7 +416,7 @@ impl<'d> Group<'d> {
             }
             let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
             let marker = self.marker(&cx.settings, topic.id, slot).text();
-            let exact = cx.settings.exact_start;
+            let exact = cx.settings.exact_start();
             let marker = if exact { marker.bytes() } else { &[] };
             net.write(draft, &mut |w, version| {
                 offset_commit::topic(w, version, &topic.name, topic.id, count)
@@ -561,9 +557,7 @@ impl<'d> Group<'d> {
     }
 
     fn commit_later(&mut self, cx: &mut Cx<'d>, error: Error) {
-        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-        self.commits.retry_at = backoff(&mut cx.rng, cx.now, base, max, self.commits.failures);
-        self.commits.failures = self.commits.failures.saturating_add(1);
+        self.commits.retry_at = cx.retry_at(&mut self.commits.failures);
         self.dirty = true;
         self.note_trouble(cx.now, error);
     }

@@ -205,6 +205,7 @@ mod tests {
     fn ids_are_written_as_kafka_does() {
         let id = [0xd2, 0x9f, 0x0c, 0x8a, 0x11, 0x5e, 0x4d, 0x2b, 0x9c, 1, 2, 3, 4, 5, 6, 7];
         assert_eq!(&base64(&id), b"0p8MihFeTSucAQIDBAUGBw");
+        assert_eq!(from_base64(b"0p8MihFeTSucAQIDBAUGBw"), Some(Uuid(id)));
         assert_eq!(&base64(&[0; 16]), b"AAAAAAAAAAAAAAAAAAAAAA");
     }
 
