@@ -68,6 +68,9 @@ const ID: usize = 22;
 const BY_ID: i16 = offset_fetch::BY_ID;
 const _: () = assert!(BY_ID == offset_commit::BY_ID);
 
+/// Writes what is in front of the indices of a topic's partitions, as many as that.
+type TopicHead<'a> = dyn Fn(&mut Writer<'_>, i16, &Topic, usize) -> Result<(), Full> + 'a;
+
 /// What the member is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -530,7 +533,7 @@ impl<'d> Group<'d> {
         cx: &mut Cx<'d>,
         draft: &mut Draft,
         is: &dyn Fn(&Share) -> bool,
-        begin: &dyn Fn(&mut Writer<'_>, i16, &Topic, usize) -> Result<(), Full>,
+        begin: &TopicHead<'_>,
         end: &dyn Fn(&mut Writer<'_>, i16) -> Result<(), Full>,
     ) -> Result<(), Full> {
         for slot in 0..self.interests.len() {

@@ -45,6 +45,7 @@ impl Offset {
     pub(super) const NONE: Self = Self(0);
 
     /// `offset` is 0 or more.
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(super) const fn of(offset: i64) -> Self {
         Self(offset.saturating_add(1))
     }

@@ -114,23 +114,20 @@ impl<'d> Group<'d> {
         cx: &mut Cx<'d>,
         consumer: &mut Consumer<'d>,
     ) -> Option<Event<'static>> {
-        if core::mem::take(&mut self.news.losses)
-            && let Some(part) = self.find(cx, Step::Lost)
-        {
-            self.news.losses = true;
+        let lost = if self.news.losses { self.find(cx, Step::Lost) } else { None };
+        self.news.losses = lost.is_some();
+        let looks = self.news.revokes && lost.is_none();
+        let revoked = if looks { self.find(cx, Step::Revoke) } else { None };
+        self.news.revokes &= !looks || revoked.is_some();
+        if let Some(part) = lost.or(revoked) {
             let at = Consumer::id(&cx.cluster, part);
             let partition = Consumer::topic_partition(&cx.cluster, part);
-            self.finish(cx, consumer, part);
-            return Some(Event::Lost { at, partition });
-        }
-        if core::mem::take(&mut self.news.revokes)
-            && let Some(part) = self.find(cx, Step::Revoke)
-        {
-            self.news.revokes = true;
+            if lost.is_some() {
+                self.finish(cx, consumer, part);
+                return Some(Event::Lost { at, partition });
+            }
             self.shares[part].step = Step::Revoking;
             self.news.revoked = Some(part as u32);
-            let at = Consumer::id(&cx.cluster, part);
-            let partition = Consumer::topic_partition(&cx.cluster, part);
             return Some(Event::Revoking { at, partition });
         }
         #[cfg(feature = "pattern")]
