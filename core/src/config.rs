@@ -143,7 +143,7 @@ pub struct Config<'d> {
     pub group: &'d str,
     /// Makes the member a static one (`group.instance.id`, KIP-345): its partitions are kept for it
     /// for a session when it leaves. Empty for none.
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub group_instance: &'d str,
     /// See [`GroupProtocol`].
     #[cfg(feature = "group")]
@@ -155,7 +155,7 @@ pub struct Config<'d> {
     pub group_pattern: &'d str,
     /// The assignor of the coordinator (`group.remote.assignor`): `uniform` or `range`; empty for
     /// that of the broker's configuration.
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub group_assignor: &'d str,
     /// The assignors that a member of a classic group supports, the preferred one first, separated
     /// by commas (`partition.assignment.strategy`): `range`, `roundrobin`, `sticky`,
@@ -179,14 +179,14 @@ pub struct Config<'d> {
     /// Whether the application reports what it has read by
     /// [`Commands::mark_taken`](crate::Commands::mark_taken). `false`: the batches of events that
     /// were polled past are.
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "given-offsets"))]
     pub marks_taken: bool,
     /// Whether a partition without a commit always begins at the start that was chosen, as with
     /// other clients: under `latest` what was written before somebody read it is then skipped.
     /// `false`: what was written since the group first read the topic is read. For that each commit
     /// has a marker in front of its text, `kv1;n=…;b=…;t=…;` (by pattern with `p=…;`), and
     /// starts are committed before records are given.
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub group_skips: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
     /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
@@ -248,13 +248,13 @@ impl Config<'_> {
         transaction_timeout: Duration::from_secs(60),
         #[cfg(feature = "group")]
         group: "",
-        #[cfg(feature = "group")]
+        #[cfg(all(feature = "group", feature = "member-options"))]
         group_instance: "",
         #[cfg(feature = "group")]
         group_protocol: GroupProtocol::Auto,
         #[cfg(feature = "pattern")]
         group_pattern: "",
-        #[cfg(feature = "group")]
+        #[cfg(all(feature = "group", feature = "member-options"))]
         group_assignor: "",
         #[cfg(feature = "classic")]
         group_assignors: "cooperative-sticky,range",
@@ -266,9 +266,9 @@ impl Config<'_> {
         rebalance_timeout: Duration::from_secs(300),
         #[cfg(feature = "group")]
         auto_commit: None,
-        #[cfg(feature = "group")]
+        #[cfg(all(feature = "group", feature = "given-offsets"))]
         marks_taken: false,
-        #[cfg(feature = "group")]
+        #[cfg(all(feature = "group", feature = "member-options"))]
         group_skips: false,
         #[cfg(feature = "codecs")]
         codecs: crate::codec::Codecs::COMPACT,

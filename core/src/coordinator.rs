@@ -3,7 +3,6 @@
 use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
 use crate::connection::{Role, Tag};
-use crate::memory::backoff;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, find_coordinator};
@@ -174,11 +173,8 @@ impl Coordinator {
 
     /// Has the coordinator looked up after a growing pause; returns when.
     fn seek_later(&mut self, cx: &mut Cx<'_>) -> Tick {
-        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-        let failures = self.failures;
         self.node = None;
-        self.retry_at = backoff(&mut cx.rng, cx.now, base, max, failures);
-        self.failures = failures.saturating_add(1);
+        self.retry_at = cx.retry_at(&mut self.failures);
         self.retry_at
     }
 }

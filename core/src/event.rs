@@ -332,7 +332,8 @@ pub enum Event<'a> {
         /// How many they are up to the last.
         partitions: u32,
     },
-    /// The coordinator has been of no use for half a second. The client retries. Feature `group`.
+    /// The coordinator has been of no use for half a second. The client retries. Features
+    /// `group` and `reasons`.
     #[cfg(feature = "group")]
     GroupTrouble {
         /// Why.
@@ -353,8 +354,8 @@ pub enum Event<'a> {
     /// left open has ended. Once, before the first transaction. Feature `transactions`.
     #[cfg(feature = "transactions")]
     TransactionsReady,
-    /// The coordinator has been of no use for half a second. The client retries. Feature
-    /// `transactions`.
+    /// The coordinator has been of no use for half a second. The client retries. Features
+    /// `transactions` and `reasons`.
     #[cfg(feature = "transactions")]
     TransactionTrouble {
         /// Why.

@@ -22,15 +22,17 @@ mod owner;
 #[cfg(feature = "pattern")]
 mod pattern;
 
-use crate::cluster::Cx;
+use crate::api::Kind;
+use crate::cluster::{Cx, Topic};
 use crate::config::Start;
+use crate::connection::Draft;
 use crate::consumer::Consumer;
 use crate::coordinator::Coordinator;
 use crate::error::{Error, GroupError, Misuse};
 use crate::id::TopicId;
 use crate::memory::{Mem, Rng};
 use crate::time::{Span, Tick};
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, Full, Writer, offset_commit, offset_fetch};
 
 pub(crate) use assignment::Share;
 #[cfg(feature = "classic")]
@@ -61,6 +63,13 @@ const UNHEARD: Span = Span::from_secs(10);
 const SOON: Span = Span::from_secs(2);
 /// Bytes of a member id: 16 random ones in Kafka's text form.
 const ID: usize = 22;
+
+/// From this version on OffsetCommit and OffsetFetch have topic ids in place of names.
+const BY_ID: i16 = offset_fetch::BY_ID;
+const _: () = assert!(BY_ID == offset_commit::BY_ID);
+
+/// Writes what is in front of the indices of a topic's partitions, as many as that.
+type TopicHead<'a> = dyn Fn(&mut Writer<'_>, i16, &Topic, usize) -> Result<(), Full> + 'a;
 
 /// What the member is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -510,6 +519,47 @@ impl<'d> Group<'d> {
             true => cx.cluster.table.of_topic(slot).filter(|part| is(&self.shares[*part])).count(),
             false => 0,
         }
+    }
+
+    /// Returns of how many topics `is` is true of some partition.
+    fn count_topics(&self, cx: &Cx<'d>, is: &dyn Fn(&Share) -> bool) -> usize {
+        (0..self.interests.len()).filter(|slot| self.count(cx, *slot, is) > 0).count()
+    }
+
+    /// Writes the partitions that `is` is true of, by topic: `begin` writes what is in front of
+    /// their indices, and `end` what is behind them.
+    fn write_lists(
+        &self,
+        cx: &mut Cx<'d>,
+        draft: &mut Draft,
+        is: &dyn Fn(&Share) -> bool,
+        begin: &TopicHead<'_>,
+        end: &dyn Fn(&mut Writer<'_>, i16) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        for slot in 0..self.interests.len() {
+            let count = self.count(cx, slot, is);
+            if count == 0 {
+                continue;
+            }
+            let (net, cluster) = (&mut cx.net, &cx.cluster);
+            net.write(draft, &mut |w, version| {
+                begin(w, version, &cluster.topics[slot], count)?;
+                for part in cluster.table.of_topic(slot).filter(|part| is(&self.shares[*part])) {
+                    w.i32(cluster.table[part].index as i32)?;
+                }
+                end(w, version)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Begins a request about offsets; `None` when that does not fit now. Topics without an id need
+    /// a version that names them.
+    fn open_offsets(&self, cx: &mut Cx<'d>, conn: usize, kind: Kind) -> Option<Draft> {
+        let nameless = (0..self.interests.len())
+            .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
+        let cap = if nameless { BY_ID - 1 } else { i16::MAX };
+        cx.net.open(conn, cx.now, kind, cap)
     }
 
     /// Forgets a topic that is not subscribed any more when the last of its partitions is gone.

@@ -92,6 +92,19 @@ pub use read::Ints;
 pub(crate) use write::Length;
 pub use write::{Full, Sink, SliceSink, Writer};
 
+/// Versions of OffsetCommit and OffsetFetch from this one on are spoken: without `classic` members are
+/// those of KIP-848, whose coordinators have all of them (Kafka 3.7).
+#[cfg(any(feature = "group", feature = "group-admin"))]
+const OFFSETS_SINCE: i16 =
+    if cfg!(any(feature = "classic", feature = "group-admin")) { 1 } else { 9 };
+
+/// Whether such a version has what `first` brought.
+#[cfg(any(feature = "group", feature = "group-admin"))]
+#[inline]
+const fn offsets_have(version: i16, first: i16) -> bool {
+    OFFSETS_SINCE >= first || version >= first
+}
+
 /// A message that can be written whole.
 pub trait Encode {
     /// The API it belongs to.

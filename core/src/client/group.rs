@@ -95,6 +95,7 @@ impl Commands<'_> {
     /// # Errors
     /// `NoMember` for a partition that is not this member's, `Full` when there is no memory for the
     /// text now, `Limit` for a text that is too long.
+    #[cfg(feature = "given-offsets")]
     pub fn commit_offset(
         &mut self,
         now: Instant,
@@ -111,6 +112,7 @@ impl Commands<'_> {
     /// Reports how far the application has read a partition, where
     /// [`Config::marks_taken`](crate::Config::marks_taken) is set: up to `offset`, whose last
     /// record has this leader epoch (-1: unknown).
+    #[cfg(feature = "given-offsets")]
     pub fn mark_taken(&mut self, at: PartitionId, offset: i64, leader_epoch: i32) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.group.mark_taken(part, offset, leader_epoch);

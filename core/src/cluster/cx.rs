@@ -4,6 +4,8 @@ use super::Cluster;
 use crate::config::Settings;
 use crate::connection::Net;
 use crate::memory::Rng;
+#[cfg(any(feature = "group", feature = "transactions"))]
+use crate::memory::backoff;
 use crate::time::Tick;
 
 /// The client's settings and resources, and what is known of the cluster; the parts of the
@@ -19,6 +21,16 @@ pub(crate) struct Cx<'d> {
 }
 
 impl Cx<'_> {
+    /// Returns when to try again after one more failure.
+    #[cfg(any(feature = "group", feature = "transactions"))]
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn retry_at(&mut self, failures: &mut u8) -> Tick {
+        let (base, max) = (self.settings.retry_backoff, self.settings.retry_backoff_max);
+        let before = *failures;
+        *failures = before.saturating_add(1);
+        backoff(&mut self.rng, self.now, base, max, before)
+    }
+
     /// Returns whether something has to be done before any deadline.
     pub(crate) fn is_dirty(&self) -> bool {
         let (net, cluster) = (&self.net, &self.cluster);

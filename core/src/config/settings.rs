@@ -80,11 +80,11 @@ pub(crate) struct Settings<'d> {
     pub(crate) transaction_timeout: Span,
     #[cfg(feature = "group")]
     pub(crate) group: Text<'d>,
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub(crate) instance: Text<'d>,
     #[cfg(feature = "pattern")]
     pub(crate) pattern: Text<'d>,
-    #[cfg(feature = "group")]
+    #[cfg(all(feature = "group", feature = "member-options"))]
     pub(crate) assignor: Text<'d>,
     #[cfg(feature = "classic")]
     pub(crate) classic: Classic<'d>,
@@ -93,10 +93,10 @@ pub(crate) struct Settings<'d> {
     /// Zero for never.
     #[cfg(feature = "group")]
     pub(crate) auto_commit: Span,
-    #[cfg(feature = "group")]
-    pub(crate) marks_taken: bool,
-    #[cfg(feature = "group")]
-    pub(crate) exact_start: bool,
+    #[cfg(all(feature = "group", feature = "given-offsets"))]
+    marks_taken: bool,
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    exact_start: bool,
     #[cfg(feature = "codecs")]
     pub(crate) codecs: crate::codec::Codecs,
     #[cfg(feature = "pack")]
@@ -190,11 +190,11 @@ impl<'d> Settings<'d> {
             transaction_timeout: Span::of(config.transaction_timeout),
             #[cfg(feature = "group")]
             group: Text::Lent(config.group),
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "member-options"))]
             instance: Text::Lent(config.group_instance),
             #[cfg(feature = "pattern")]
             pattern: Text::Lent(config.group_pattern),
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "member-options"))]
             assignor: Text::Lent(config.group_assignor),
             #[cfg(feature = "classic")]
             classic: Classic::new(config),
@@ -202,9 +202,9 @@ impl<'d> Settings<'d> {
             rebalance_timeout: Span::of(config.rebalance_timeout),
             #[cfg(feature = "group")]
             auto_commit: config.auto_commit.map_or(Span::ZERO, Span::of),
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "given-offsets"))]
             marks_taken: config.marks_taken,
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "member-options"))]
             exact_start: !config.group_skips,
             #[cfg(feature = "codecs")]
             codecs: config.codecs,
@@ -219,7 +219,7 @@ impl<'d> Settings<'d> {
         let Self { bootstrap, client_id, rack, .. } = self;
         let (bootstrap, client_id) = (bootstrap.into_owned(), client_id.into_owned());
         #[cfg(feature = "group")]
-        let (group, instance) = (self.group.into_owned(), self.instance.into_owned());
+        let group = self.group.into_owned();
         Settings {
             bootstrap,
             client_id,
@@ -228,11 +228,11 @@ impl<'d> Settings<'d> {
             transactional_id: self.transactional_id.into_owned(),
             #[cfg(feature = "group")]
             group,
-            #[cfg(feature = "group")]
-            instance,
+            #[cfg(all(feature = "group", feature = "member-options"))]
+            instance: self.instance.into_owned(),
             #[cfg(feature = "pattern")]
             pattern: self.pattern.into_owned(),
-            #[cfg(feature = "group")]
+            #[cfg(all(feature = "group", feature = "member-options"))]
             assignor: self.assignor.into_owned(),
             #[cfg(feature = "classic")]
             classic: Classic { assignors: self.classic.assignors.into_owned(), ..self.classic },
@@ -284,7 +284,10 @@ impl<'d> Settings<'d> {
 
     #[cfg(feature = "group")]
     fn check_group(&self) -> Result<(), ConfigError> {
-        if self.group.len().max(self.instance.len()).max(self.assignor.len()) > 255 {
+        let longest = self.group.len();
+        #[cfg(feature = "member-options")]
+        let longest = longest.max(self.instance.len()).max(self.assignor.len());
+        if longest > 255 {
             return Err(ConfigError::TooLong);
         }
         #[cfg(feature = "pattern")]
@@ -330,6 +333,50 @@ impl<'d> Settings<'d> {
             true => Ok(()),
             false => Err(ConfigError::Assignor),
         }
+    }
+
+    /// Whether the application reports what it has read.
+    #[cfg(all(feature = "group", feature = "given-offsets"))]
+    pub(crate) const fn marks_taken(&self) -> bool {
+        self.marks_taken
+    }
+    #[cfg(all(feature = "group", not(feature = "given-offsets")))]
+    #[expect(clippy::unused_self, reason = "as of builds whose applications may")]
+    pub(crate) const fn marks_taken(&self) -> bool {
+        false
+    }
+
+    /// Whether partitions without a commit begin where nothing is skipped.
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    pub(crate) const fn exact_start(&self) -> bool {
+        self.exact_start
+    }
+    #[cfg(all(feature = "group", not(feature = "member-options")))]
+    #[expect(clippy::unused_self, reason = "as of builds that choose")]
+    pub(crate) const fn exact_start(&self) -> bool {
+        true
+    }
+
+    /// Returns the id of a static member.
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    pub(crate) fn instance(&self) -> Option<&str> {
+        Some(&*self.instance).filter(|id| !id.is_empty())
+    }
+    #[cfg(all(feature = "group", not(feature = "member-options")))]
+    #[expect(clippy::unused_self, reason = "as of builds that have static members")]
+    pub(crate) const fn instance(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the assignor that the coordinator is to use.
+    #[cfg(all(feature = "group", feature = "member-options"))]
+    pub(crate) fn assignor(&self) -> Option<&str> {
+        Some(&*self.assignor).filter(|name| !name.is_empty())
+    }
+    #[cfg(all(feature = "group", not(feature = "member-options")))]
+    #[expect(clippy::unused_self, reason = "as of builds that choose one")]
+    pub(crate) const fn assignor(&self) -> Option<&str> {
+        None
     }
 
     /// Whether the group commits by itself.

@@ -5,6 +5,7 @@ use crate::cluster::{Cx, GROUP};
 use crate::config::Start;
 use crate::consumer::Consumer;
 use crate::error::{Error, GroupError};
+#[cfg(feature = "given-offsets")]
 use crate::memory::Chain;
 use crate::time::{Span, Tick};
 
@@ -44,6 +45,7 @@ impl Offset {
     pub(super) const NONE: Self = Self(0);
 
     /// `offset` is 0 or more.
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(super) const fn of(offset: i64) -> Self {
         Self(offset.saturating_add(1))
     }
@@ -91,6 +93,7 @@ pub(crate) struct Share {
     /// Committed last.
     pub(super) committed: Offset,
     /// The text of the application for its commits.
+    #[cfg(feature = "given-offsets")]
     pub(super) text: Chain,
 }
 
@@ -113,6 +116,7 @@ impl Share {
         sent: Offset::NONE,
         sent_epoch: 0,
         committed: Offset::NONE,
+        #[cfg(feature = "given-offsets")]
         text: Chain::EMPTY,
     };
 
@@ -202,9 +206,9 @@ impl<'d> Group<'d> {
                 let told = !self.interests[slot].joins;
                 #[cfg(not(feature = "pattern"))]
                 let told = true;
-                if told && (self.interests[slot].known || !cx.settings.exact_start) {
+                if told && (self.interests[slot].known || !cx.settings.exact_start()) {
                     let start = self.start_of(cx, part);
-                    let latest = cx.settings.exact_start && matches!(self.start, Start::Latest);
+                    let latest = cx.settings.exact_start() && matches!(self.start, Start::Latest);
                     let contact = latest && matches!(start, Start::Latest | Start::Timestamp(_));
                     self.shares[part].contact = contact;
                     let start = if contact { Start::Latest } else { start };
@@ -269,7 +273,7 @@ impl<'d> Group<'d> {
         share.taken = Offset::of(position);
         share.taken_epoch = consumer.last_epoch(part);
         share.step = Step::Begin;
-        if share.committed.is_none() && cx.settings.exact_start {
+        if share.committed.is_none() && cx.settings.exact_start() {
             let epoch = share.taken_epoch;
             self.want(part, position, epoch);
             self.dirty = true;

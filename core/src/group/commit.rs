@@ -8,9 +8,13 @@ use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{Draft, Origin};
 use crate::consumer::Consumer;
-use crate::error::{Error, GroupError, LimitKind, Misuse};
+use crate::error::{Error, GroupError};
+#[cfg(feature = "given-offsets")]
+use crate::error::{LimitKind, Misuse};
 use crate::id::CommitId;
-use crate::memory::{Blocks, Chain, Link, backoff};
+#[cfg(feature = "given-offsets")]
+use crate::memory::Chain;
+use crate::memory::{Blocks, Link};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, offset_commit};
@@ -27,6 +31,7 @@ const DAY: Span = Span::from_secs(24 * 3600);
 #[cfg(feature = "ordered-growth")]
 const HURRY: Span = Span::from_millis(200);
 /// Longest text of the application for a commit, in bytes; brokers refuse more than 4096.
+#[cfg(feature = "given-offsets")]
 pub(crate) const TEXT: usize = 1024;
 
 /// Sets of commits.
@@ -141,7 +146,10 @@ impl<'d> Group<'d> {
             self.commits.result.get_or_insert(GroupError::NoMember);
         }
         (share.wanted, share.sent) = (Offset::NONE, Offset::NONE);
+        #[cfg(feature = "given-offsets")]
         blocks.release(&mut share.text);
+        #[cfg(not(feature = "given-offsets"))]
+        let _ = blocks;
     }
 
     pub(super) fn has_commits(&self, part: usize) -> bool {
@@ -161,7 +169,7 @@ impl<'d> Group<'d> {
         if !share.is_read() {
             return;
         }
-        let read = match cx.settings.marks_taken {
+        let read = match cx.settings.marks_taken() {
             true => share.taken.get().map(|offset| (offset, share.taken_epoch)),
             false => consumer.position(part).map(|at| (at, consumer.last_epoch(part))),
         };
@@ -207,6 +215,7 @@ impl<'d> Group<'d> {
     }
 
     /// The application commits an offset of a partition.
+    #[cfg(feature = "given-offsets")]
     pub(crate) fn commit_offset(
         &mut self,
         cx: &mut Cx<'d>,
@@ -235,6 +244,7 @@ impl<'d> Group<'d> {
     }
 
     /// The application has read a partition up to an offset.
+    #[cfg(feature = "given-offsets")]
     pub(crate) fn mark_taken(&mut self, part: usize, offset: i64, epoch: i32) {
         let share = &mut self.shares[part];
         if share.is_read() && offset >= 0 {
@@ -344,10 +354,7 @@ impl<'d> Group<'d> {
         if commits.retry_at > cx.now {
             return commits.retry_at;
         }
-        let nameless = (0..self.interests.len())
-            .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
-        let cap = if nameless { offset_commit::BY_ID - 1 } else { i16::MAX };
-        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Commit, cap) else {
+        let Some(mut draft) = self.open_offsets(cx, conn, Kind::Commit) else {
             return cx.now + AGAIN;
         };
         self.choose(cx);
@@ -394,13 +401,12 @@ impl<'d> Group<'d> {
 
     fn write_commits(&self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
         let sent = |share: &Share| !share.sent.is_none();
-        let counts = |slot: usize| self.count(cx, slot, &sent);
-        let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
+        let topics = self.count_topics(cx, &sent);
         let head = offset_commit::Head {
             group: &cx.settings.group,
             epoch: self.epoch,
             member: self.member_id(),
-            instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
+            instance: cx.settings.instance(),
         };
         cx.net.write(draft, &mut |w, version| offset_commit::begin(w, version, &head, topics))?;
         for slot in 0..self.interests.len() {
@@ -410,7 +416,7 @@ impl<'d> Group<'d> {
             }
             let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
             let marker = self.marker(&cx.settings, topic.id, slot).text();
-            let exact = cx.settings.exact_start;
+            let exact = cx.settings.exact_start();
             let marker = if exact { marker.bytes() } else { &[] };
             net.write(draft, &mut |w, version| {
                 offset_commit::topic(w, version, &topic.name, topic.id, count)
@@ -421,12 +427,17 @@ impl<'d> Group<'d> {
                 let index = cx.cluster.table[part].index as i32;
                 let share = &self.shares[part];
                 let Some(offset) = share.sent.get() else { continue };
-                let len = (marker.len() + share.text.len()) as u16;
+                #[cfg(feature = "given-offsets")]
+                let text = share.text.len();
+                #[cfg(not(feature = "given-offsets"))]
+                let text = 0;
+                let len = (marker.len() + text) as u16;
                 net.write(draft, &mut |w, version| {
                     offset_commit::partition(w, version, index, offset, share.sent_epoch)?;
                     w.text_len(version >= offset_commit::FLEXIBLE, Some(len))?;
                     w.raw(marker)
                 })?;
+                #[cfg(feature = "given-offsets")]
                 copy_text(net, draft, &share.text)?;
                 net.write(draft, &mut |w, version| offset_commit::end(w, version))?;
             }
@@ -546,9 +557,7 @@ impl<'d> Group<'d> {
     }
 
     fn commit_later(&mut self, cx: &mut Cx<'d>, error: Error) {
-        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-        self.commits.retry_at = backoff(&mut cx.rng, cx.now, base, max, self.commits.failures);
-        self.commits.failures = self.commits.failures.saturating_add(1);
+        self.commits.retry_at = cx.retry_at(&mut self.commits.failures);
         self.dirty = true;
         self.note_trouble(cx.now, error);
     }
@@ -563,6 +572,7 @@ pub(crate) struct CommitMemo {
 }
 
 /// Copies a text to a request, piece by piece: both lie in blocks.
+#[cfg(feature = "given-offsets")]
 fn copy_text(
     net: &mut crate::connection::Net<'_>,
     draft: &mut Draft,

@@ -5,15 +5,15 @@ use super::contact::since;
 use super::marker::Marker;
 use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
-use crate::cluster::Cx;
+use crate::cluster::{Cx, Topic};
 use crate::config::{Settings, Start};
 use crate::connection::{Draft, Origin};
 use crate::consumer::Consumer;
 use crate::error::{Error, GroupError};
-use crate::memory::{Link, backoff};
+use crate::memory::Link;
 use crate::time::Tick;
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Full, Uuid, offset_fetch};
+use crate::wire::{ErrorCode, Full, Uuid, Writer, offset_fetch};
 
 /// Partitions in a request whose commits are read for their markers alone.
 const PAGE: u32 = 500;
@@ -101,10 +101,7 @@ impl<'d> Group<'d> {
             return self.queries.retry_at;
         }
         let scan = if due == 0 { scan } else { None };
-        let nameless = (0..self.interests.len())
-            .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
-        let cap = if nameless { offset_fetch::BY_ID - 1 } else { i16::MAX };
-        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Committed, cap) else {
+        let Some(mut draft) = self.open_offsets(cx, conn, Kind::Committed) else {
             return cx.now + AGAIN;
         };
         let written = match (scan, &others) {
@@ -210,24 +207,12 @@ impl<'d> Group<'d> {
             }
         });
         let fetching = |share: &super::Share| share.step == Step::Fetching;
-        let counts = |slot: usize| self.count(cx, slot, &fetching);
-        let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
+        let topics = self.count_topics(cx, &fetching);
         self.write_head(cx, draft, Some(topics), stale)?;
-        for slot in 0..self.interests.len() {
-            let count = self.count(cx, slot, &fetching);
-            if count == 0 {
-                continue;
-            }
-            let (net, cluster) = (&mut cx.net, &cx.cluster);
-            let topic = &cluster.topics[slot];
-            net.write(draft, &mut |w, version| {
-                offset_fetch::topic(w, version, &topic.name, topic.id, count)?;
-                for part in cluster.table.of_topic(slot).filter(|p| fetching(&self.shares[*p])) {
-                    w.i32(cluster.table[part].index as i32)?;
-                }
-                offset_fetch::end_topic(w, version)
-            })?;
-        }
+        let begin = |w: &mut Writer<'_>, version, topic: &Topic, count| {
+            offset_fetch::topic(w, version, &topic.name, topic.id, count)
+        };
+        self.write_lists(cx, draft, &fetching, &begin, &offset_fetch::end_topic)?;
         cx.net.write(draft, &mut |w, version| offset_fetch::end(w, version, true))
     }
 
@@ -371,7 +356,7 @@ impl<'d> Group<'d> {
         // Which partitions were added is to be known all the same.
         #[cfg(feature = "ordered-growth")]
         let needless = needless && !cx.settings.orders_growth();
-        let needless = needless || !cx.settings.exact_start;
+        let needless = needless || !cx.settings.exact_start();
         if interest.known || interest.scans {
             return;
         }
@@ -385,7 +370,7 @@ impl<'d> Group<'d> {
     pub(super) fn start_of(&self, cx: &Cx<'d>, part: usize) -> Start {
         let entry = &cx.cluster.table[part];
         let interest = &self.interests[usize::from(entry.topic)];
-        if !cx.settings.exact_start {
+        if !cx.settings.exact_start() {
             return self.start;
         }
         if entry.index >= interest.count || self.shares[part].seed {
@@ -420,7 +405,7 @@ impl<'d> Group<'d> {
     pub(crate) fn commit_mark(&self, cx: &Cx<'d>, part: usize) -> Option<super::CommitMark> {
         let slot = usize::from(cx.cluster.table[part].topic);
         let id = cx.cluster.topics[slot].id;
-        cx.settings.exact_start.then(|| self.marker(&cx.settings, id, slot).text())
+        cx.settings.exact_start().then(|| self.marker(&cx.settings, id, slot).text())
     }
 
     /// Handles a commit that could not be fetched.
@@ -479,9 +464,7 @@ impl<'d> Group<'d> {
     }
 
     pub(super) fn query_later(&mut self, cx: &mut Cx<'d>, error: Error) {
-        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-        self.queries.retry_at = backoff(&mut cx.rng, cx.now, base, max, self.queries.failures);
-        self.queries.failures = self.queries.failures.saturating_add(1);
+        self.queries.retry_at = cx.retry_at(&mut self.queries.failures);
         self.dirty = true;
         self.note_trouble(cx.now, error);
     }

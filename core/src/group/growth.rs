@@ -4,7 +4,6 @@
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
 use crate::cluster::{Cx, GROUP};
-use crate::config::Settings;
 use crate::time::{Span, Tick};
 
 /// Pace of heartbeats after growth.
@@ -258,7 +257,7 @@ impl<'d> Group<'d> {
     /// late would undo what a transaction has committed: members that read what is committed and
     /// commit nothing by themselves do without; markers tell where they begin.
     pub(super) fn seeds(cx: &Cx<'d>) -> bool {
-        let Settings { exact_start, .. } = cx.settings;
+        let exact_start = cx.settings.exact_start();
         let exactly_once = cx.settings.isolation() != 0 && !cx.settings.commits_by_itself();
         exact_start && guard!("what a transaction has committed stays", !exactly_once => true)
     }

@@ -2,13 +2,13 @@
 
 use super::{AGAIN, Group, Phase, Share, UNHEARD};
 use crate::api::Kind;
-use crate::cluster::{Cx, GROUP};
+use crate::cluster::{Cx, GROUP, Topic};
 use crate::connection::{Draft, Origin};
 use crate::error::{Error, GroupError, LimitKind};
 use crate::memory::backoff;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Full, Ints, consumer_group_heartbeat as heartbeat};
+use crate::wire::{ErrorCode, Full, Ints, Writer, consumer_group_heartbeat as heartbeat};
 
 /// Fewer milliseconds between two heartbeats than this are taken for this many.
 const LEAST: i32 = 100;
@@ -80,7 +80,7 @@ impl<'d> Group<'d> {
     }
 
     fn owns_nothing(&self, cx: &Cx<'d>) -> bool {
-        !(0..self.interests.len()).any(|slot| self.count(cx, slot, &Share::is_owned) > 0)
+        self.count_topics(cx, &Share::is_owned) == 0
     }
 
     fn write_heartbeat(
@@ -94,12 +94,11 @@ impl<'d> Group<'d> {
         let joins = self.phase == Phase::Joining;
         let subscribed = |slot: &usize| self.interests[*slot].wanted;
         let topics = (0..self.interests.len()).filter(subscribed).count();
-        let instance = Some(&*cx.settings.instance).filter(|id| !id.is_empty());
+        let instance = cx.settings.instance();
         // While partitions are being revoked "unchanged" says that they are still owned.
         let acknowledges = self.acknowledges && self.revoking == 0;
         let lists = !leaves && !joins && (full || acknowledges);
-        let owned = |slot: &usize| self.count(cx, *slot, &Share::is_owned) > 0;
-        let owning = (0..self.interests.len()).filter(owned).count();
+        let owning = self.count_topics(cx, &Share::is_owned);
         let head = heartbeat::Head {
             group: &cx.settings.group,
             member: self.member_id(),
@@ -117,7 +116,7 @@ impl<'d> Group<'d> {
         for slot in (0..self.interests.len()).filter(|slot| full && subscribed(slot)) {
             net.write(draft, &mut |w, _| heartbeat::name(w, &cluster.topics[slot].name))?;
         }
-        let assignor = Some(&*settings.assignor).filter(|name| full && !name.is_empty());
+        let assignor = settings.assignor().filter(|_| full);
         let count = match joins {
             true => Some(0),
             false => lists.then_some(owning),
@@ -127,29 +126,13 @@ impl<'d> Group<'d> {
         #[cfg(not(feature = "pattern"))]
         let regex = None;
         net.write(draft, &mut |w, version| heartbeat::middle(w, version, regex, assignor, count))?;
-        for slot in 0..self.interests.len() {
-            let parts = match lists && self.interests[slot].active {
-                true => cluster
-                    .table
-                    .of_topic(slot)
-                    .filter(|part| self.shares[*part].is_owned())
-                    .count(),
-                false => 0,
-            };
-            if parts == 0 {
-                continue;
-            }
-            net.write(draft, &mut |w, _| heartbeat::owned(w, cluster.topics[slot].id, parts))?;
-            let mut link = cluster.table.first_of(slot);
-            while let Some(part) = link.get() {
-                link = cluster.table.next_of(part);
-                if self.shares[part].is_owned() {
-                    net.write(draft, &mut |w, _| w.i32(cluster.table[part].index as i32))?;
-                }
-            }
-            net.write(draft, &mut |w, _| heartbeat::end(w))?;
+        if lists {
+            let begin =
+                |w: &mut Writer<'_>, _, topic: &Topic, count| heartbeat::owned(w, topic.id, count);
+            let end = |w: &mut Writer<'_>, _| heartbeat::end(w);
+            self.write_lists(cx, draft, &Share::is_owned, &begin, &end)?;
         }
-        net.write(draft, &mut |w, _| heartbeat::end(w))
+        cx.net.write(draft, &mut |w, _| heartbeat::end(w))
     }
 
     pub(super) fn on_heartbeat(

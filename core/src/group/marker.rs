@@ -49,18 +49,24 @@ impl CommitMark {
         }
     }
 
-    fn number(&mut self, mut value: u64) {
+    /// Divides byte by byte: a device has no division of 64 bits, and needs none for anything else.
+    fn number(&mut self, value: u64) {
+        let mut left = value.to_be_bytes();
         let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
+        let mut from = digits.len();
+        for (at, digit) in digits.iter_mut().enumerate().rev() {
+            let mut rest = 0;
+            for byte in &mut left {
+                let part = rest << 8 | u32::from(*byte);
+                (*byte, rest) = ((part / 10) as u8, part % 10);
+            }
+            *digit = b'0' + rest as u8;
+            from = at;
+            if left == [0; 8] {
                 break;
             }
         }
-        self.put(digits.get(at..).unwrap_or_default());
+        self.put(digits.get(from..).unwrap_or_default());
     }
 
     fn id(&mut self, id: &Uuid) {
@@ -83,27 +89,31 @@ impl CommitMark {
 /// Returns 16 bytes in Kafka's text form of ids.
 pub(super) fn base64(bytes: &[u8; 16]) -> [u8; ID] {
     let mut text = [0; ID];
-    let bits = u128::from_be_bytes(*bytes);
-    for (at, digit) in text.iter_mut().enumerate() {
-        // 22 digits are 132 bits: the last one has two.
-        let shift = 122 - 6 * at as i32;
-        let six = if shift >= 0 { bits >> shift } else { bits << -shift };
-        *digit = ALPHABET[(six & 63) as usize];
+    let (mut bits, mut has, mut bytes) = (0_u32, 0, bytes.iter());
+    for digit in &mut text {
+        if has < 6 {
+            // 22 digits are 132 bits: the last one has two.
+            bits = bits << 8 | u32::from(bytes.next().copied().unwrap_or(0));
+            has += 8;
+        }
+        has -= 6;
+        *digit = ALPHABET[(bits >> has & 63) as usize];
     }
     text
 }
 
 fn from_base64(text: &[u8]) -> Option<Uuid> {
-    let mut bits = 0_u128;
-    if text.len() != ID {
-        return None;
+    let mut id = [0; 16];
+    let (mut bits, mut has, mut bytes) = (0_u32, 0, id.iter_mut());
+    for digit in text {
+        let six = ALPHABET.iter().position(|letter| letter == digit)? as u32;
+        (bits, has) = (bits << 6 | six, has + 6);
+        if has >= 8 {
+            has -= 8;
+            *bytes.next()? = (bits >> has) as u8;
+        }
     }
-    for (at, digit) in text.iter().enumerate() {
-        let six = ALPHABET.iter().position(|letter| letter == digit)? as u128;
-        let shift = 122 - 6 * at as i32;
-        bits |= if shift >= 0 { six << shift } else { six >> -shift };
-    }
-    Some(Uuid(bits.to_be_bytes()))
+    Some(Uuid(id))
 }
 
 impl Marker {
@@ -195,6 +205,7 @@ mod tests {
     fn ids_are_written_as_kafka_does() {
         let id = [0xd2, 0x9f, 0x0c, 0x8a, 0x11, 0x5e, 0x4d, 0x2b, 0x9c, 1, 2, 3, 4, 5, 6, 7];
         assert_eq!(&base64(&id), b"0p8MihFeTSucAQIDBAUGBw");
+        assert_eq!(from_base64(b"0p8MihFeTSucAQIDBAUGBw"), Some(Uuid(id)));
         assert_eq!(&base64(&[0; 16]), b"AAAAAAAAAAAAAAAAAAAAAA");
     }
 

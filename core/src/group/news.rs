@@ -8,6 +8,8 @@ use crate::cluster::Cx;
 use crate::consumer::Consumer;
 use crate::error::{Error, GroupError};
 use crate::event::Event;
+use crate::has;
+use crate::memory::Link;
 use crate::time::{Span, Tick};
 
 /// Trouble that passes is reported once it has lasted this long.
@@ -71,6 +73,9 @@ impl News {
 impl<'d> Group<'d> {
     /// Notes what keeps the coordinator from being of use.
     pub(super) fn note_trouble(&mut self, now: Tick, error: Error) {
+        if !has::REASONS {
+            return;
+        }
         let news = &mut self.news;
         if news.troubled_since == Tick::ZERO {
             news.troubled_since = now;
@@ -92,7 +97,7 @@ impl<'d> Group<'d> {
             || news.stable
             || news.left
             || self.has_unassigned()
-            || news.trouble.is_some()
+            || (has::REASONS && news.trouble.is_some())
             || self.commits.has_news()
     }
 
@@ -109,23 +114,20 @@ impl<'d> Group<'d> {
         cx: &mut Cx<'d>,
         consumer: &mut Consumer<'d>,
     ) -> Option<Event<'static>> {
-        if core::mem::take(&mut self.news.losses)
-            && let Some(part) = self.find(cx, Step::Lost)
-        {
-            self.news.losses = true;
+        let lost = if self.news.losses { self.find(cx, Step::Lost) } else { None };
+        self.news.losses = lost.is_some();
+        let looks = self.news.revokes && lost.is_none();
+        let revoked = if looks { self.find(cx, Step::Revoke) } else { None };
+        self.news.revokes &= !looks || revoked.is_some();
+        if let Some(part) = lost.or(revoked) {
             let at = Consumer::id(&cx.cluster, part);
             let partition = Consumer::topic_partition(&cx.cluster, part);
-            self.finish(cx, consumer, part);
-            return Some(Event::Lost { at, partition });
-        }
-        if core::mem::take(&mut self.news.revokes)
-            && let Some(part) = self.find(cx, Step::Revoke)
-        {
-            self.news.revokes = true;
+            if lost.is_some() {
+                self.finish(cx, consumer, part);
+                return Some(Event::Lost { at, partition });
+            }
             self.shares[part].step = Step::Revoking;
             self.news.revoked = Some(part as u32);
-            let at = Consumer::id(&cx.cluster, part);
-            let partition = Consumer::topic_partition(&cx.cluster, part);
             return Some(Event::Revoking { at, partition });
         }
         #[cfg(feature = "pattern")]
@@ -137,7 +139,9 @@ impl<'d> Group<'d> {
             self.dirty = true;
             return Some(Event::Committed { id, result });
         }
-        if let Some(error) = self.news.trouble.take() {
+        if has::REASONS
+            && let Some(error) = self.news.trouble.take()
+        {
             return Some(Event::GroupTrouble { error });
         }
         if let Some(error) = self.news.failed.take() {
@@ -165,10 +169,18 @@ impl<'d> Group<'d> {
     }
 
     fn find(&self, cx: &Cx<'d>, step: Step) -> Option<usize> {
-        let cluster = &cx.cluster;
-        (0..self.interests.len())
-            .filter(|slot| self.interests[*slot].active)
-            .flat_map(|slot| cluster.table.of_topic(slot))
-            .find(|part| self.shares[*part].step == step)
+        for slot in 0..self.interests.len() {
+            let mut link = match self.interests[slot].active {
+                true => cx.cluster.table.first_of(slot),
+                false => Link::NONE,
+            };
+            while let Some(part) = link.get() {
+                if self.shares[part].step == step {
+                    return Some(part);
+                }
+                link = cx.cluster.table.next_of(part);
+            }
+        }
+        None
     }
 }

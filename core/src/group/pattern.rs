@@ -12,7 +12,7 @@ use crate::connection::Origin;
 use crate::error::{Error, GroupError, Misuse};
 use crate::event::Event;
 use crate::id::TopicId;
-use crate::memory::{Mem, backoff};
+use crate::memory::Mem;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, Uuid, metadata};
@@ -367,9 +367,7 @@ impl<'d> Group<'d> {
             return;
         }
         // The assignment is taken when the topics are known; at the latest then.
-        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-        let at = backoff(&mut cx.rng, cx.now, base, max, self.pattern.failures);
-        self.pattern.failures = self.pattern.failures.saturating_add(1);
+        let at = cx.retry_at(&mut self.pattern.failures);
         (self.pattern.in_flight, self.pattern.len) = (false, 0);
         (self.full, self.dirty) = (true, true);
         self.beat_at = self.beat_at.min(at);

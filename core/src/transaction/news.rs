@@ -3,6 +3,7 @@
 use super::Transaction;
 use crate::error::{Error, TransactionError};
 use crate::event::{Event, Outcome};
+use crate::has;
 use crate::time::{Span, Tick};
 
 /// Trouble that passes is reported once it has lasted this long.
@@ -37,6 +38,9 @@ impl News {
 
     /// Notes what keeps a coordinator from being of use.
     pub(super) fn note_trouble(&mut self, now: Tick, error: Error) {
+        if !has::REASONS {
+            return;
+        }
         if self.troubled_since == Tick::ZERO {
             self.troubled_since = now;
         }
@@ -58,7 +62,7 @@ impl Transaction {
             || news.offsets
             || news.failed.is_some()
             || news.ended.is_some()
-            || news.trouble.is_some()
+            || (has::REASONS && news.trouble.is_some())
     }
 
     /// Returns the next event.
@@ -67,7 +71,9 @@ impl Transaction {
         if core::mem::take(&mut news.ready) {
             return Some(Event::TransactionsReady);
         }
-        if let Some(error) = news.trouble.take() {
+        if has::REASONS
+            && let Some(error) = news.trouble.take()
+        {
             return Some(Event::TransactionTrouble { error });
         }
         if core::mem::take(&mut news.offsets) {

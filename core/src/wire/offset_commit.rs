@@ -1,16 +1,18 @@
 //! OffsetCommit (8): where a group continues.
 
 use super::table::{Kind, Piece, Schema, Segment, field, response, until};
-use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
+use super::{ApiKey, ErrorCode, Full, OFFSETS_SINCE, Uuid, Writer, offsets_have};
 
 const API: ApiKey = ApiKey::OFFSET_COMMIT;
+/// The first version that is spoken.
+const FIRST: i16 = if OFFSETS_SINCE > 2 { OFFSETS_SINCE } else { 2 };
 /// From this version on topics have an id in place of their name (Kafka 4.2).
 pub const BY_ID: i16 = 10;
 /// From this version on texts have compact lengths.
 pub const FLEXIBLE: i16 = API.first_flexible();
 
 fn flexible(version: i16) -> bool {
-    version >= const { API.first_flexible() }
+    offsets_have(version, const { API.first_flexible() })
 }
 
 /// What a commit begins with.
@@ -27,7 +29,7 @@ pub struct Head<'a> {
     pub instance: Option<&'a str>,
 }
 
-/// Begins a commit of `topics` topics. Versions 2 to 10.
+/// Begins a commit of `topics` topics. Versions 2 to 10, without `classic` 9 and 10.
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -41,10 +43,10 @@ pub fn begin(
     out.str(flexible, head.group)?;
     out.i32(head.epoch)?;
     out.str(flexible, head.member)?;
-    if version >= 7 {
+    if offsets_have(version, 7) {
         out.nullable_str(flexible, head.instance)?;
     }
-    if version <= 4 {
+    if !offsets_have(version, 5) {
         out.i64(-1)?; // The retention of the broker.
     }
     out.count(flexible, Some(topics))
@@ -83,7 +85,7 @@ pub fn partition(
 ) -> Result<(), Full> {
     out.i32(index)?;
     out.i64(offset)?;
-    if version >= 6 {
+    if offsets_have(version, 6) {
         out.i32(leader_epoch)?;
     }
     Ok(())
@@ -144,7 +146,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 8,
 };
 
-response!(API, 2..=10, 'b, Item<'b>);
+response!(API, FIRST..=10, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,18 +1,19 @@
 //! OffsetFetch (9): where a group has committed that it continues.
 
 use super::table::{Kind, Piece, Schema, Segment, field, nullable, response, until};
-use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
+use super::{ApiKey, ErrorCode, Full, OFFSETS_SINCE, Uuid, Writer, offsets_have};
 
 const API: ApiKey = ApiKey::OFFSET_FETCH;
 /// From this version on topics have an id in place of their name (Kafka 4.2).
 pub const BY_ID: i16 = 10;
 
 fn flexible(version: i16) -> bool {
-    version >= const { API.first_flexible() }
+    offsets_have(version, const { API.first_flexible() })
 }
 
 /// Begins a request of one group and `topics` topics; `None`: all topics (version 2 and later).
-/// `member` is the member under KIP-848 and its epoch, sent from version 9 on. Versions 1 to 10.
+/// `member` is the member under KIP-848 and its epoch, sent from version 9 on. Versions 1
+/// to 10, without `classic` 9 and 10.
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -24,11 +25,11 @@ pub fn begin(
     topics: Option<usize>,
 ) -> Result<(), Full> {
     let flexible = flexible(version);
-    if version >= 8 {
+    if offsets_have(version, 8) {
         out.count(flexible, Some(1))?;
     }
     out.str(flexible, group)?;
-    if version >= 9 {
+    if offsets_have(version, 9) {
         out.nullable_str(flexible, member.map(|(id, _)| id))?;
         out.i32(member.map_or(-1, |(_, epoch)| epoch))?;
     }
@@ -68,10 +69,10 @@ pub fn end_topic(out: &mut Writer<'_>, version: i16) -> Result<(), Full> {
 /// # Errors
 /// [`Full`] when the sink is.
 pub fn end(out: &mut Writer<'_>, version: i16, require_stable: bool) -> Result<(), Full> {
-    if version >= 8 {
+    if offsets_have(version, 8) {
         out.no_tags(true)?;
     }
-    if version >= 7 {
+    if offsets_have(version, 7) {
         out.bool(require_stable)?;
     }
     out.no_tags(flexible(version))
@@ -164,7 +165,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 6,
 };
 
-response!(API, 1..=10, 'b, Item<'b>);
+response!(API, OFFSETS_SINCE..=10, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -341,7 +341,7 @@ impl Segment<'_, '_> {
 
 /// The typed response of an API on top of a [`Walker`].
 macro_rules! response {
-    ($api:expr, $first:literal..=$last:literal, $b:lifetime, $item:ty) => {
+    ($api:expr, $first:tt..=$last:literal, $b:lifetime, $item:ty) => {
         /// Reads one response body step by step.
         #[derive(Clone, Debug)]
         pub struct Response(crate::wire::table::Walker);

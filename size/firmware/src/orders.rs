@@ -43,8 +43,8 @@ pub fn take(event: &Event<'_>, commands: &mut Commands<'_>) {
         }
         #[cfg(feature = "group")]
         Event::Revoking { at, .. } => {
-            let next = commands.position(*at).unwrap_or(0);
-            let _ = commands.commit_offset(now(), *at, (next, -1), "valves");
+            signal(commands.committed(*at).is_some_and(|at| at > 0).into());
+            let _ = commands.commit(now());
         }
         #[cfg(feature = "group")]
         Event::GroupFailed { .. } => {

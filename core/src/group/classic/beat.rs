@@ -32,7 +32,7 @@ impl<'d> Group<'d> {
             group: &cx.settings.group,
             generation: self.epoch,
             member: self.classic.id(),
-            instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
+            instance: cx.settings.instance(),
         };
         let draft =
             cx.net.draft(conn, cx.now, Kind::Beat, &mut |w, version| request.encode(version, w));
@@ -127,7 +127,7 @@ impl<'d> Group<'d> {
             return next.min(hopeless);
         }
         // One that cannot be a member does.
-        let is_static = !cx.settings.instance.is_empty() && !self.news.silent;
+        let is_static = cx.settings.instance().is_some() && !self.news.silent;
         let stays = guard!("a static member does not leave", is_static);
         if !known || stays {
             self.left();
@@ -139,7 +139,7 @@ impl<'d> Group<'d> {
         let request = leave_group::Request {
             group: &cx.settings.group,
             member: self.classic.id(),
-            instance: Some(&*cx.settings.instance).filter(|id| !id.is_empty()),
+            instance: cx.settings.instance(),
             reason: None,
         };
         let draft =

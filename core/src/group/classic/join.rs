@@ -95,7 +95,7 @@ impl<'d> Group<'d> {
             session_timeout_ms: settings.classic.session_timeout.millis(),
             rebalance_timeout_ms: settings.rebalance_timeout.millis(),
             member: self.classic.id(),
-            instance: Some(&*settings.instance).filter(|id| !id.is_empty()),
+            instance: settings.instance(),
         };
         let count = listed(&settings.classic.assignors).count();
         net.write(draft, &mut |w, version| join_group::begin(w, version, &head, count))?;
@@ -193,9 +193,11 @@ impl<'d> Group<'d> {
             id.strip_prefix(with).is_some_and(|rest| !with.is_empty() && rest.starts_with('-'))
         };
         let former = |id: &str| {
-            let rest = id.strip_prefix(&*settings.instance).and_then(|id| id.strip_prefix('-'));
+            let rest = id
+                .strip_prefix(settings.instance().unwrap_or_default())
+                .and_then(|id| id.strip_prefix('-'));
             // The id of another instance may begin as this one's does.
-            !settings.instance.is_empty() && rest.is_some_and(is_uuid)
+            settings.instance().is_some() && rest.is_some_and(is_uuid)
         };
         match leader {
             "" => Lead::Coordinator,

@@ -270,7 +270,7 @@ impl<'d> Group<'d> {
             group: &settings.group,
             generation: self.epoch,
             member: classic.id(),
-            instance: Some(&*settings.instance).filter(|id| !id.is_empty()),
+            instance: settings.instance(),
             protocol: classic.elected(settings).map(|(name, _)| name),
         };
         let assigns = classic.lead == Lead::Me && !classic.skips;
@@ -396,7 +396,7 @@ impl<'d> Group<'d> {
         #[cfg(feature = "coverage")]
         self.look_later(cx);
         // A static member gets what it had, whatever it subscribes to now.
-        let is_static = !cx.settings.instance.is_empty();
+        let is_static = cx.settings.instance().is_some();
         let follows = matches!(lead, Lead::Foreign | Lead::Kin);
         let lost = |slot: usize| {
             self.interests[slot].wanted && self.count(cx, slot, &|share| share.target) == 0
