@@ -458,6 +458,10 @@ fn fault_advice(fault: PeerFault) -> &'static str {
             "switch idempotence off for such brokers: Config::idempotent(false), or \
              -X enable.idempotence=false"
         }
+        PeerFault::NoCommonVersion { api: ApiKey::TXN_OFFSET_COMMIT, .. } => {
+            "use brokers of Kafka 2.5 or later, or a producer for each partition and \
+             MemberId::without_member"
+        }
         PeerFault::NoBrokers => "wait until the broker has started; is it part of a cluster?",
         PeerFault::NotHeld => {
             "does a proxy respond in the broker's place? brokers wait for fetch.max.wait.ms"

@@ -28,6 +28,7 @@ use crate::worker::Worker;
 pub use chunk::Delivered;
 use inbox::{Inbox, Item, To};
 pub use transaction::Transaction;
+use turn::Turn;
 pub use within::Within;
 
 /// Sends records, from any thread, through one background thread with its own connections.
@@ -172,6 +173,25 @@ impl Producer {
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         self.inbox.push(&To { topic, partition: Some(partition), within: None }, record)
+    }
+
+    /// Resolves when the coordinator has given the transactional id to this producer: whichever
+    /// producer had it before is fenced, and its transaction is aborted or, if its commit had
+    /// begun, committed. The producer requests that by itself when it starts; waiting for it is of
+    /// use before reading what the former producer may have committed, such as offsets. Repeated
+    /// without limit while no coordinator responds.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the coordinator refuses, without a transactional id, within an open
+    /// transaction, and when the producer is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports the result"]
+    pub fn init_transactions(&self) -> Pending<()> {
+        let (done, pending) = Cell::pair();
+        self.inbox.submit(|_| Item::Turn(Turn::Init { done }));
+        pending
     }
 
     /// Begins a transaction ([`Config::transactional_id`]): the records that are sent until its end

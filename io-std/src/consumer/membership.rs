@@ -76,6 +76,18 @@ impl MemberId {
         Self { group: group.to_owned(), generation: -1, ..Self::default() }
     }
 
+    /// Returns the same group without the member, so that coordinators of every version take its
+    /// offsets. They do not check who commits then. For brokers before 2.5, which could not check
+    /// it, and only with **one producer for each partition**: its transactional id is that of the
+    /// partition in every process, and what the group has committed of the partition is read after
+    /// [`Producer::init_transactions`](crate::Producer::init_transactions), which fences whichever
+    /// process had the partition before.
+    #[must_use]
+    pub fn without_member(mut self) -> Self {
+        (self.member, self.generation, self.instance) = (String::new(), -1, None);
+        self
+    }
+
     /// Returns it in the form that a transaction takes.
     #[must_use]
     pub fn lent(&self) -> Membership<'_> {

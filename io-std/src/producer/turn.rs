@@ -9,9 +9,19 @@ use crate::pending::Setter;
 
 /// A step of a transaction, in its place between the records.
 pub(super) enum Turn {
+    /// Completes when the coordinator has given the transactional id to this producer.
+    Init {
+        done: Setter<()>,
+    },
     Begin,
-    Offsets { offsets: Offsets, done: Setter<()> },
-    End { commits: bool, done: Setter<()> },
+    Offsets {
+        offsets: Offsets,
+        done: Setter<()>,
+    },
+    End {
+        commits: bool,
+        done: Setter<()>,
+    },
 }
 
 /// Offsets on their way to the background thread.

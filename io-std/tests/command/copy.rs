@@ -2,17 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use kavka_tests::kafka::{Cluster, start_or_skip};
-use kavka_tests::sim::{Groups, Options, Server, Transactions};
+use kavka_std::{Config, Producer, Record};
+use kavka_tests::kafka::{Cluster, Version, start_or_skip};
+use kavka_tests::sim::{Groups, Options, Profile, Server, Transactions};
 use rustix::process::{Pid, Signal, test_kill_process};
 
-use crate::group::impatient;
+use crate::group::{impatient, impatient_of};
 use crate::live::Live;
 use crate::{LONG, feed, kavka, run};
 
-/// Topics `a`, with six records in two partitions, and `b`.
 fn server() -> Server {
+    server_of(Profile::default())
+}
+
+/// Topics `a`, with six records in two partitions, and `b`.
+fn server_of(profile: Profile) -> Server {
     let options = Options {
+        profile,
         brokers: 1,
         replication: 1,
         groups: Some(Groups { interval: Duration::from_millis(100), ..Groups::default() }),
@@ -53,6 +59,34 @@ fn records_are_copied_with_partition_key_and_headers() {
         run(&server, &again).good();
         assert_eq!(read(&server, "b"), read(&server, "a"), "{more:?}");
     }
+}
+
+/// Such brokers do not check whether a member commits offsets with a transaction.
+#[test]
+fn brokers_before_2_5_have_a_producer_for_each_partition() {
+    let server = server_of(Profile::V2_4);
+    let copy = ["copy", "a", "b", "-n", "6", "--exactly-once"];
+    let ran = run(&server, &copy).good();
+    assert!(ran.err.contains("6 records copied"), "{ran:?}");
+    assert_eq!(ran.err.matches("each partition has a producer of its own").count(), 1, "{ran:?}");
+    assert_eq!(read(&server, "b"), read(&server, "a"));
+    // What is open of another process is aborted, and nothing of it is copied twice.
+    let addresses = server.bootstrap();
+    let ids: Vec<_> = [0, 1].map(|partition| format!("copy-a-b:a:{partition}")).into();
+    let old = Config::new(&addresses).transactional_id(&ids[0]);
+    let old = Producer::new(old).expect("a producer");
+    let open = old.transaction().expect("none is open");
+    let sent = open.send_to("b", 0, &Record::new(b"open")).expect("there is space");
+    sent.wait().expect("written");
+    for partition in ["0", "1"] {
+        let next = ["-b", &addresses, "produce", "a", "-p", partition, "-k", "key", "-H", "n=v"];
+        feed(kavka(&next), b"four\n").good();
+    }
+    let ran = run(&server, &["copy", "a", "b", "-n", "2", "--exactly-once"]).good();
+    assert!(ran.err.contains("2 records copied"), "{ran:?}");
+    assert_eq!(read(&server, "b"), read(&server, "a"));
+    open.commit().wait().expect_err("it is fenced");
+    assert_eq!(read(&server, "b"), read(&server, "a"));
 }
 
 #[test]
@@ -119,13 +153,74 @@ fn values(cluster: &Cluster, topic: &str, partition: &str) -> String {
 #[test]
 fn a_copy_that_is_killed_again_and_again_is_exact() {
     let Some(cluster) = start_or_skip(impatient()) else { return };
+    is_exact_under_kills(&cluster);
+}
+
+/// Where each partition has a producer of its own.
+#[test]
+fn a_copy_before_2_5_that_is_killed_again_and_again_is_exact() {
+    let Some(cluster) = start_or_skip(impatient_of(Version::V2_4_1)) else { return };
+    is_exact_under_kills(&cluster);
+}
+
+/// Two processes, of which one is stopped until the other has all partitions, and continued.
+#[test]
+fn a_copy_before_2_5_that_is_stopped_past_its_session_is_exact() {
+    let Some(cluster) = start_or_skip(impatient_of(Version::V2_4_1)) else { return };
+    for topic in ["a", "b"] {
+        cluster.create(topic, 4).expect("created");
+    }
+    let addresses = cluster.bootstrap();
+    let copy = ["-b", &addresses, "copy", "a", "b", "--exactly-once"];
+    let session = ["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000"];
+    let copy = [&copy[..], &session].concat();
+    let start = || Live::start(kavka(&copy));
+    let mut written = 0;
+    let mut write = || {
+        let text: String = (written..written + 2000).map(|n| format!("{n}\n")).collect();
+        feed(kavka(&["-b", &addresses, "produce", "a"]), text.as_bytes()).good();
+        written += 2000;
+        written
+    };
+    let all = ["0", "1", "2", "3"];
+    let until_copied = |wanted: usize, what: &str| {
+        let until = Instant::now() + LONG;
+        let count = || all.map(|p| values(&cluster, "b", p).lines().count()).iter().sum::<usize>();
+        while count() < wanted {
+            assert!(Instant::now() < until, "{what}: {} of {wanted} are copied", count());
+        }
+    };
+    let (first, second) = (start(), start());
+    until_copied(write(), "two processes");
+    for round in 0..2 {
+        let (stopped, other) = if round == 0 { (&first, &second) } else { (&second, &first) };
+        // Something may be open at that moment.
+        let more = write();
+        stopped.signal(Signal::STOP);
+        until_copied(more, "one is stopped");
+        until_copied(write(), "the other one has all");
+        stopped.signal(Signal::CONT);
+        until_copied(write(), "it is continued");
+        let _ = other;
+    }
+    for live in [first, second] {
+        live.signal(Signal::TERM);
+        live.end().good();
+    }
+    for partition in all {
+        let (a, b) = (values(&cluster, "a", partition), values(&cluster, "b", partition));
+        assert_eq!(a, b, "partition {partition}");
+    }
+}
+
+fn is_exact_under_kills(cluster: &Cluster) {
     for topic in ["a", "b"] {
         cluster.create(topic, 2).expect("created");
     }
     let addresses = cluster.bootstrap();
     let copy = ["-b", &addresses, "copy", "a", "b", "--exactly-once"];
     let count =
-        || ["0", "1"].map(|p| values(&cluster, "b", p).lines().count()).iter().sum::<usize>();
+        || ["0", "1"].map(|p| values(cluster, "b", p).lines().count()).iter().sum::<usize>();
     let mut written = 0;
     for round in 0..3 {
         let text: String = (0..3000).map(|n| format!("{round} {n}\n")).collect();
@@ -147,7 +242,7 @@ fn a_copy_that_is_killed_again_and_again_is_exact() {
     last.signal(Signal::TERM);
     last.end().good();
     for partition in ["0", "1"] {
-        let (a, b) = (values(&cluster, "a", partition), values(&cluster, "b", partition));
+        let (a, b) = (values(cluster, "a", partition), values(cluster, "b", partition));
         assert_eq!(a, b, "partition {partition}");
     }
 }

@@ -45,7 +45,11 @@ fn a_member_prints_commits_and_leaves_with_a_signal() {
 
 /// Sessions of six seconds instead of 45.
 pub(crate) fn impatient() -> Spec {
-    Spec::new(Version::V4_4_0, 1).session(Duration::from_secs(6))
+    impatient_of(Version::V4_4_0)
+}
+
+pub(crate) fn impatient_of(version: Version) -> Spec {
+    Spec::new(version, 1).session(Duration::from_secs(6))
 }
 
 #[test]

@@ -6,12 +6,17 @@ use super::super::inbox::Item;
 use super::super::turn::{Turn, failed};
 use super::Run;
 use crate::driver::Driver;
-use crate::pending::Setter;
+use crate::pending::{Cell, Setter};
+
+/// What fails.
+const INIT: &str = "initialize transactions";
 
 impl Run<'_> {
     /// Whether an item has to wait; if not it is done.
     pub(super) fn is_held(&mut self, driver: &mut Driver<'_>, now: Instant) -> bool {
-        if let Some(item) = self.turns.held.take() {
+        if self.turns.initializing.is_none()
+            && let Some(item) = self.turns.held.take()
+        {
             self.take_turn(driver, now, item);
         }
         self.turns.holds()
@@ -22,6 +27,8 @@ impl Run<'_> {
         // Records of a topic that is not known yet belong to what is to end.
         let waits = self.turns.ends || !self.waiting.is_empty();
         match item {
+            Item::Turn(Turn::Init { done }) if self.turns.ready => done.set(Ok(())),
+            Item::Turn(Turn::Init { done }) if !waits => self.initialize(driver, now, done),
             Item::Turn(Turn::Begin) if !waits => {
                 let begun = driver.begin(now);
                 self.turns.open = true;
@@ -54,6 +61,14 @@ impl Run<'_> {
         }
     }
 
+    /// Opens a transaction, since the machine reports only within one that a coordinator refuses.
+    fn initialize(&mut self, driver: &mut Driver<'_>, now: Instant, done: Setter<()>) {
+        match driver.begin(now) {
+            Ok(()) => (self.turns.open, self.turns.initializing) = (true, Some(done)),
+            Err(error) => done.set(Err(failed(error, INIT))),
+        }
+    }
+
     fn end_transaction(
         &mut self,
         driver: &mut Driver<'_>,
@@ -82,6 +97,20 @@ impl Run<'_> {
     /// Takes an event of transactions.
     pub(super) fn transaction_event(&mut self, event: &Event<'_>) {
         let turns = &mut self.turns;
+        turns.ready |= matches!(event, Event::TransactionsReady);
+        let initialized = match *event {
+            Event::TransactionsReady => Some(Ok(())),
+            Event::TransactionFailed { error } => Some(Err(failed(error, INIT))),
+            _ => None,
+        };
+        if let Some(result) = initialized
+            && let Some(done) = turns.initializing.take()
+        {
+            // Nothing is in it, so it ends without a request.
+            let (end, _) = Cell::pair();
+            turns.held = Some(Item::Turn(Turn::End { commits: false, done: end }));
+            return done.set(result);
+        }
         match *event {
             Event::TransactionEnded { outcome } => {
                 (turns.open, turns.ends) = (false, false);

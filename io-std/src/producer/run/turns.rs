@@ -11,6 +11,10 @@ use crate::pending::Setter;
 pub(super) struct Turns {
     /// What has to wait, and all items after it.
     pub(super) held: Option<Item>,
+    /// The coordinator has given the transactional id to this producer.
+    pub(super) ready: bool,
+    /// Waits for that in a transaction of its own, and all items with it.
+    pub(super) initializing: Option<Setter<()>>,
     pub(super) open: bool,
     pub(super) ends: bool,
     pub(super) ending: Option<Setter<()>>,
@@ -21,7 +25,7 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) const fn holds(&self) -> bool {
-        self.held.is_some()
+        self.held.is_some() || self.initializing.is_some()
     }
 
     /// Ends with the thread: what is being committed may be.
@@ -29,7 +33,7 @@ impl Turns {
         if let Some(done) = self.ending.take() {
             done.set(Err(why.clone().with_maybe_written(true)));
         }
-        if let Some(done) = self.offsets.take() {
+        for done in [self.offsets.take(), self.initializing.take()].into_iter().flatten() {
             done.set(Err(why.clone()));
         }
     }

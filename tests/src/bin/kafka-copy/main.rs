@@ -46,7 +46,7 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Parser)]
 #[command(about = "Exactly-once copies on a real cluster, killed again and again")]
 struct Options {
-    /// 4.4.0, 3.9.2, 3.2.3 or 2.8.2.
+    /// 4.4.0, 3.9.2, 3.2.3, 2.8.2 or 2.4.1 (a producer for each partition).
     #[arg(long, default_value = "4.4.0")]
     version: Version,
     /// Brokers; with one it is restarted at once.
