@@ -93,7 +93,7 @@ fn draw_foreign(seed: u64, classic: &[&str]) -> Option<Looks> {
     drawn.then(|| Looks { every, in_rounds: rng.chance(50) })
 }
 
-/// Draws racks, where a leader has some choice: there are more of them than replicas of a partition.
+/// Draws racks, where a leader has some choice: there are more of them than replicas.
 fn draw_racks(seed: u64, brokers: u32, classic: &[&str]) -> u32 {
     let drawn = Rng(seed ^ 0x7261_636b_7300_0000).chance(60);
     if drawn && brokers > 2 && !classic.is_empty() { 3 } else { 0 }
