@@ -320,7 +320,7 @@ impl<'d> Group<'d> {
         from: &Origin,
         memo: &mut SyncMemo,
         got: Segment<'_, '_>,
-        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Self, &mut Cx<'d>) -> bool,
     ) {
         if from.requested.tag[0] != self.serial || self.phase == Phase::Leaving {
             return;
