@@ -32,7 +32,8 @@ pub struct Config<'d> {
     pub client_id: &'d str,
     /// The rack of this client, at most 64 bytes; empty for none. Where brokers have racks and
     /// choose replicas by them (`RackAwareReplicaSelector`), partitions are read from a replica in
-    /// the same rack (KIP-392, Kafka 2.4).
+    /// the same rack (KIP-392, Kafka 2.4). In a classic group the leader assigns partitions to
+    /// members in the racks of their replicas (KIP-881).
     pub rack: &'d str,
     /// See [`Acks`].
     pub acks: Acks,

@@ -245,7 +245,8 @@ impl Limits {
     #[cfg(feature = "classic")]
     const fn leader_bytes(&self) -> usize {
         let topics = if self.group_members == 0 { 0 } else { self.topics };
-        LeaderMem::bytes(self.group_members, topics, self.group_partitions, self.group_bytes)
+        let (members, partitions) = (self.group_members, self.group_partitions);
+        LeaderMem::bytes(members, topics, partitions, self.brokers, self.group_bytes)
     }
 
     #[cfg(all(feature = "group", not(feature = "classic")))]
@@ -662,7 +663,8 @@ impl Limits {
     #[cfg(feature = "classic")]
     fn leader(&self) -> LeaderMem<'static> {
         let topics = if self.group_members == 0 { 0 } else { self.topics };
-        LeaderMem::heap(self.group_members, topics, self.group_partitions, self.group_bytes)
+        let (members, partitions) = (self.group_members, self.group_partitions);
+        LeaderMem::heap(members, topics, partitions, self.brokers, self.group_bytes)
     }
 }
 

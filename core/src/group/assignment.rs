@@ -148,7 +148,7 @@ impl Share {
         matches!(self.step, Step::Revoke | Step::Revoking | Step::Release)
     }
 
-    const fn comes(&self) -> bool {
+    pub(super) const fn comes(&self) -> bool {
         matches!(self.step, Step::Query | Step::Fetching | Step::Place | Step::Begin | Step::Seeded)
     }
 }

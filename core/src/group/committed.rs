@@ -222,12 +222,18 @@ impl<'d> Group<'d> {
         let (due, next) = consumer.due_commits(cx);
         self.queries.looked = false;
         self.queries.others = (Link::NONE, 0, 0);
+        let is_due = due.is_some();
         if let Some((slot, range)) = due {
             let most = range.start.saturating_add(u32::from(self.queries.most));
             self.queries.others = (Link::to(slot), range.start, range.end.min(most));
         }
-        // A response comes first, where one is due.
-        if self.queries.in_flight { Tick::NEVER } else { next.max(cx.now + AGAIN) }
+        // What is due is sent in this pass, or once what is in its way is over: a response, a
+        // round, a pause. Each of them has the group driven again.
+        match next {
+            _ if is_due || self.queries.in_flight => Tick::NEVER,
+            next if next <= cx.now => cx.now + AGAIN,
+            next => next,
+        }
     }
 
     /// Notes whether they were requested.

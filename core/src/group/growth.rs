@@ -4,6 +4,8 @@
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
 use crate::cluster::{Cx, GROUP};
+use crate::config::Settings;
+use crate::consumer::Consumer;
 use crate::time::{Span, Tick};
 
 /// Pace of heartbeats after growth.
@@ -275,5 +277,27 @@ impl<'d> Group<'d> {
                 self.growth.seeding += 1;
             }
         }
+    }
+
+    /// Gives up seeds that are not in the assignment that is being read: those that are `done`, or
+    /// all. Returns whether there were any.
+    pub(super) fn drop_seeds(
+        &mut self,
+        cx: &mut Cx<'d>,
+        consumer: &mut Consumer<'d>,
+        done: bool,
+    ) -> bool {
+        let mut any = false;
+        self.each(cx, &mut |group, cx, part| {
+            let share = &group.shares[part];
+            let kept = share.target || share.marked || done && share.step != Step::Seeded;
+            let goes = share.seed && share.comes() && !kept;
+            if guard!("an assignment comes before seeds", goes) {
+                group.drop(cx, consumer, part);
+                any = true;
+            }
+        });
+        self.work |= any;
+        any
     }
 }

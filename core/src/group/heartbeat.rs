@@ -141,7 +141,7 @@ impl<'d> Group<'d> {
         from: &Origin,
         memo: &mut BeatMemo,
         got: Segment<'_, '_>,
-        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Self, &mut Cx<'d>) -> bool,
     ) {
         let Some(item) = heartbeat::item(got) else { return };
         match item {
@@ -194,7 +194,7 @@ impl<'d> Group<'d> {
         memo: &mut Marked,
         topic: Option<usize>,
         partitions: Ints<'_>,
-        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Self, &mut Cx<'d>) -> bool,
     ) {
         let Some(slot) = topic.filter(|slot| self.interests[*slot].active) else {
             memo.unresolved = true;
@@ -204,7 +204,7 @@ impl<'d> Group<'d> {
             let Ok(index) = u32::try_from(index) else { continue };
             memo.partitions = memo.partitions.saturating_add(1);
             let full = cx.cluster.table.room() == 0 && cx.cluster.table.find(slot, index).is_none();
-            if full && !make_room(cx) {
+            if full && !make_room(self, cx) {
                 memo.short = true;
                 continue;
             }

@@ -6,7 +6,8 @@
 //! 1. [`Leader::begin`], then [`Leader::member`] for each member of a JoinGroup response.
 //! 2. [`Leader::count`] for each of [`Leader::topics`], from metadata that was requested after the
 //!    JoinGroup response: an older count would leave out new partitions.
-//! 3. Where racks are known, [`Leader::racks`] for each partition.
+//! 3. Where racks are known, [`Leader::racks`] for each partition. A client has those of a Metadata
+//!    response instead, which has brokers, replicas and counts in one pass (`replicas`).
 //! 4. [`Leader::plan`], then [`Leader::write_assignment`] for each member.
 //!
 //! Texts are compared by their bytes. Java compares UTF-16 units, which differs for member ids with
@@ -17,6 +18,8 @@ mod general;
 mod memory;
 mod racks;
 mod range;
+#[cfg(feature = "std")]
+mod replicas;
 mod sticky;
 
 use core::cmp::Ordering;
@@ -29,7 +32,7 @@ use crate::wire::{Full, Writer};
 
 pub(crate) use memory::LeaderMem;
 pub use memory::LeaderMemory;
-use memory::{Member, Piece, Racks, Seat, Topic};
+use memory::{Member, Piece, Seat, Topic};
 
 /// Topics in a word of the table of who subscribes to what.
 const WORD: usize = 32;
@@ -49,6 +52,8 @@ pub struct Leader<'d> {
     /// Racks of members, and whether the plan considers them.
     racks: usize,
     near: bool,
+    #[cfg(feature = "std")]
+    arrival: replicas::Arrival,
 }
 
 impl<'d> Leader<'d> {
@@ -62,6 +67,8 @@ impl<'d> Leader<'d> {
             laid: false,
             racks: 0,
             near: false,
+            #[cfg(feature = "std")]
+            arrival: replicas::Arrival::NONE,
         }
     }
 
@@ -69,7 +76,7 @@ impl<'d> Leader<'d> {
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn heap(members: usize, topics: usize, partitions: usize, bytes: usize) -> Self {
-        Self::new(LeaderMem::heap(members, topics, partitions, bytes))
+        Self::new(LeaderMem::heap(members, topics, partitions, 0, bytes))
     }
 
     /// Creates a leader with lent memory.
@@ -89,6 +96,10 @@ impl<'d> Leader<'d> {
         (self.members, self.topics, self.used) = (0, 0, 0);
         (self.seats, self.laid) = (0, false);
         (self.racks, self.near) = (0, false);
+        #[cfg(feature = "std")]
+        {
+            self.arrival = replicas::Arrival::NONE;
+        }
     }
 
     /// Adds a member as a JoinGroup response has it. One whose subscription cannot be read gets an
@@ -269,8 +280,8 @@ impl Leader<'_> {
             return Err(GroupError::Limit { what: LimitKind::GroupPartitions, needed: next });
         }
         (self.seats, self.laid) = (next, true);
-        let racks = self.memory.racks.len().min(next);
-        self.memory.racks[..racks].fill(Racks::EMPTY);
+        #[cfg(feature = "std")]
+        self.place_racks();
         Ok(())
     }
 

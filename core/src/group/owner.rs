@@ -98,7 +98,9 @@ impl<'d> Group<'d> {
         match memo {
             Memo::Coordinator => self.on_coordinator(cx, got),
             Memo::Beat(memo) => {
-                let make_room = &mut |cx: &mut Cx<'d>| free(cx, consumer) || make_room(cx);
+                let make_room = &mut |group: &mut Self, cx: &mut Cx<'d>| {
+                    group.free_one(cx, consumer, make_room)
+                };
                 self.on_heartbeat(cx, from, memo, got, make_room);
             }
             Memo::Query(memo) => self.on_committed(cx, consumer, from, memo, got),
@@ -111,7 +113,9 @@ impl<'d> Group<'d> {
             Memo::Counts(memo) => self.on_counts(cx, from, memo, got),
             #[cfg(feature = "classic")]
             Memo::Sync(memo) => {
-                let make_room = &mut |cx: &mut Cx<'d>| free(cx, consumer) || make_room(cx);
+                let make_room = &mut |group: &mut Self, cx: &mut Cx<'d>| {
+                    group.free_one(cx, consumer, make_room)
+                };
                 self.on_sync(cx, from, memo, got, make_room);
             }
             #[cfg(feature = "classic")]
@@ -175,6 +179,23 @@ impl<'d> Group<'d> {
             Kind::Cover => self.cover_lost(cx, serial),
             _ => self.heartbeat_lost(cx, serial, error),
         }
+    }
+}
+
+impl<'d> Group<'d> {
+    /// Frees an entry for an assignment. Seeds whose start is committed are of no more use; others
+    /// come last. A device has the entries that it needs, and seeds fewer partitions.
+    fn free_one(
+        &mut self,
+        cx: &mut Cx<'d>,
+        consumer: &mut Consumer<'d>,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+    ) -> bool {
+        let seeds = cfg!(feature = "coverage");
+        seeds && self.drop_seeds(cx, consumer, true)
+            || free(cx, consumer)
+            || make_room(cx)
+            || seeds && self.drop_seeds(cx, consumer, false)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Node {
     pub why: CloseReason,
     /// Whether connections to it are never established.
     pub hangs: bool,
+    /// Its rack in metadata.
+    pub rack: Option<&'static str>,
     /// Its release.
     pub profile: Profile,
 }
@@ -72,6 +74,12 @@ pub struct Partition {
     pub end: i64,
     /// Error code in metadata.
     pub error: i16,
+    /// Node ids of its replicas in metadata.
+    pub replicas: &'static [i32],
+}
+
+impl Partition {
+    const EMPTY: Self = Self { leader: -1, epoch: 0, start: 0, end: 0, error: 0, replicas: &[] };
 }
 
 /// A topic in Metadata.
@@ -118,6 +126,8 @@ pub struct World {
     pub sasl: Option<Sasl>,
     /// Whether brokers list the APIs of logins, as real ones do, also where they want none.
     pub lists_logins: bool,
+    /// Metadata has topics in the opposite order of the request, and so their partitions.
+    pub backwards: bool,
 }
 
 impl World {
@@ -131,6 +141,7 @@ impl World {
             up: true,
             why: CloseReason::Refused,
             hangs: false,
+            rack: None,
             profile: Profile::V4_4,
         });
         Self {
@@ -148,6 +159,7 @@ impl World {
             transactions: None,
             sasl: None,
             lists_logins: false,
+            backwards: false,
         }
     }
 
@@ -212,7 +224,7 @@ impl World {
         let topic = self.topic_mut(name);
         for index in topic.partitions.len()..partitions {
             let leader = nodes[index % nodes.len()];
-            topic.partitions.push(Partition { leader, epoch: 0, start: 0, end: 0, error: 0 });
+            topic.partitions.push(Partition { leader, ..Partition::EMPTY });
         }
     }
 
@@ -422,9 +434,10 @@ impl World {
                 .with_node_id(BrokerId(node.id))
                 .with_host(StrBytes::from_string(node.host.clone()))
                 .with_port(i32::from(node.port))
+                .with_rack(node.rack.map(StrBytes::from_static_str))
         });
         let controller = self.nodes.iter().find(|node| node.up).map_or(-1, |node| node.id);
-        let topics = match &request.topics {
+        let mut topics: Vec<_> = match &request.topics {
             None => self.topics.iter().map(topic_metadata).collect(),
             Some(requested) => requested
                 .iter()
@@ -444,6 +457,10 @@ impl World {
                 })
                 .collect(),
         };
+        if self.backwards {
+            topics.reverse();
+            topics.iter_mut().for_each(|topic| topic.partitions.reverse());
+        }
         MetadataResponse::default()
             .with_brokers(brokers.collect())
             .with_cluster_id(self.cluster.map(StrBytes::from_static_str))
@@ -525,6 +542,7 @@ fn topic_metadata(topic: &Topic) -> MetadataResponseTopic {
             .with_leader_id(BrokerId(p.leader))
             .with_leader_epoch(p.epoch)
             .with_error_code(p.error)
+            .with_replica_nodes(p.replicas.iter().map(|id| BrokerId(*id)).collect())
     });
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))

@@ -22,6 +22,8 @@ pub use plan::{Act, Plan};
 const GROUP: &str = "g";
 /// What members subscribe by who do so by pattern: the first one reads everything.
 const EXPRESSIONS: [&str; 3] = ["topic-.*", "topic-.*", "topic-[02468]+"];
+/// Of brokers and members, where there are any.
+const RACKS: [&str; 3] = ["rack-1", "rack-2", "rack-3"];
 /// Topics at a time, at most.
 const TOPICS: usize = 6;
 /// Of static members: as many as there may be.
@@ -101,7 +103,8 @@ impl<'a> Run<'a> {
         let options = Options {
             brokers: plan.brokers,
             profile: plan.profile,
-            replication: plan.brokers.min(3),
+            replication: if plan.racks > 0 { 2 } else { plan.brokers.min(3) },
+            racks: plan.racks,
             metadata_lag: plan.lag,
             groups: Some(groups),
             ..Options::default()
@@ -200,8 +203,13 @@ impl<'a> Run<'a> {
             _ => Some(self.rng.pick(&plan.classic)),
         };
         let chooses = plan.mixed.is_some() && self.rng.chance(50);
+        let rack = match plan.racks {
+            0 => "",
+            racks => RACKS[self.members.len() % racks as usize],
+        };
         let config = |config: &mut kavka_core::Config<'_>| {
             config.group = GROUP;
+            config.rack = rack;
             config.group_pattern = expression;
             if let Some(assignors) = assignors {
                 config.group_protocol = match chooses {

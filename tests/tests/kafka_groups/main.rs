@@ -11,6 +11,7 @@ mod java;
 mod member;
 mod members;
 mod pattern;
+mod racks;
 mod statics;
 
 use core::ops::Deref;

@@ -5,6 +5,7 @@ mod endless;
 mod growth;
 mod leaving;
 mod look;
+mod racks;
 mod rounds;
 
 use bytes::{BufMut as _, Bytes, BytesMut};

@@ -1,8 +1,11 @@
 //! As leader: whether topics grew that other members subscribe to and this one does not. Java's
 //! leader watches all topics of its group, too (`ConsumerCoordinator`, `groupSubscribe`). Counts of
 //! the last plan are kept by the leader, so that a look takes no memory per partition.
+//!
+//! Where a member has a rack, all topics are looked at now and then: whether the racks of replicas
+//! are still those of the last plan (KIP-881).
 
-use super::{Lead, Round};
+use super::{CountsMemo, Lead, Round};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
 use crate::group::{AGAIN, Group, Interest, Phase};
@@ -22,27 +25,44 @@ pub(super) struct Look {
     at: Tick,
     in_flight: bool,
     vain: u8,
+    /// When racks are compared next, and whether the look in flight does.
+    racks_at: Tick,
+    all: bool,
 }
 
 impl Look {
-    pub(super) const NONE: Self = Self { at: Tick::NEVER, in_flight: false, vain: 0 };
+    pub(super) const NONE: Self =
+        Self { at: Tick::NEVER, in_flight: false, vain: 0, racks_at: Tick::NEVER, all: false };
 
     pub(super) fn age(&mut self, by: Span) {
         self.at.age(by);
+        self.racks_at.age(by);
     }
 }
 
 impl<'d> Group<'d> {
+    /// A round has ended: its plan is by the racks of now.
+    pub(super) fn look_behind_plan(&mut self, cx: &Cx<'d>) {
+        self.classic.look.racks_at = Tick::NEVER;
+        self.look_later(cx);
+    }
+
     /// A round has ended, or a look: the next one is due after a pause.
     pub(super) fn look_later(&mut self, cx: &Cx<'d>) {
         let leads = self.classic.lead == Lead::Me;
         let (leader, interests) = (&self.classic.leader, &self.interests);
+        let racks = leads && leader.wants_racks();
         let others = leader.topics().enumerate();
         let others = others.filter(|(_, name)| leads && is_others(&cx.cluster, interests, name));
         let counts = others.map(|(place, _)| leader.counted(place));
         let partitions = counts.reduce(u32::saturating_add);
         let look = &mut self.classic.look;
-        look.in_flight = false;
+        (look.in_flight, look.all) = (false, false);
+        if !racks {
+            look.racks_at = Tick::NEVER;
+        } else if look.racks_at <= cx.now || look.racks_at == Tick::NEVER {
+            look.racks_at = cx.now + cx.settings.metadata_max_age;
+        }
         look.at = partitions.map_or(Tick::NEVER, |partitions| {
             let idle = cx.settings.probe_idle.millis().unsigned_abs();
             let pause = partitions.saturating_mul(PER_PARTITION_MS).saturating_add(idle);
@@ -57,15 +77,17 @@ impl<'d> Group<'d> {
         if look.in_flight || self.classic.due || self.classic.lead != Lead::Me {
             return Tick::NEVER;
         }
-        if look.at > cx.now {
-            return look.at;
+        let due = look.at.min(look.racks_at);
+        if due > cx.now {
+            return due;
         }
+        let all = look.racks_at <= cx.now;
         let (leader, interests) = (&self.classic.leader, &self.interests);
-        let others = leader.topics().filter(|name| is_others(&cx.cluster, interests, name));
-        let topics = others.count();
+        let is_due = |name: &&str| all || is_others(&cx.cluster, interests, name);
+        let topics = leader.topics().filter(is_due).count();
         if topics == 0 {
             self.classic.look.at = Tick::NEVER;
-            return Tick::NEVER;
+            return self.classic.look.racks_at;
         }
         let Some(conn) = cx.pick_main(None, Kind::Counts) else { return cx.now + AGAIN };
         let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Counts, i16::MAX) else {
@@ -75,7 +97,8 @@ impl<'d> Group<'d> {
         let (net, cluster) = (&mut cx.net, &cx.cluster);
         let written = net.write(&mut draft, &mut |w, version| {
             metadata::begin(w, version, Some(topics))?;
-            for name in leader.topics().filter(|name| is_others(cluster, interests, name)) {
+            let is_due = |name: &&str| all || is_others(cluster, interests, name);
+            for name in leader.topics().filter(is_due) {
                 metadata::topic(w, version, Uuid::ZERO, Some(name))?;
             }
             metadata::end(w, version, false)
@@ -84,7 +107,8 @@ impl<'d> Group<'d> {
             cx.net.abandon(draft);
             return cx.now + AGAIN;
         }
-        self.classic.look.in_flight = true;
+        (self.classic.look.in_flight, self.classic.look.all) = (true, all);
+        self.classic.leader.begin_racks(false);
         self.classic.asked = self.classic.asked.wrapping_add(1);
         let tag = [self.serial, self.classic.asked];
         cx.net.send(cx.now, draft, tag, cx.settings.request_timeout);
@@ -98,24 +122,41 @@ impl<'d> Group<'d> {
         current && classic.round == Round::Idle && self.phase == Phase::Member
     }
 
-    /// Whether a topic has more partitions than the last plan.
-    pub(super) fn has_grown(&self, place: usize, count: u32) -> bool {
-        count > self.classic.leader.counted(place)
+    /// Compares how many partitions a topic has with the last plan. Growth of a topic of this
+    /// member's own is for others to see: its starts are committed first.
+    pub(super) fn look_at_count(
+        &self,
+        cx: &Cx<'d>,
+        memo: &mut CountsMemo,
+        (place, count): (usize, u32),
+    ) {
+        let counted = self.classic.leader.counted(place);
+        memo.sure += usize::from(count == counted);
+        let Some(name) = self.classic.leader.topics().nth(place) else { return };
+        memo.grown |= count > counted && is_others(&cx.cluster, &self.interests, name);
     }
 
     /// A look has no response: the next one is of another broker.
     pub(super) fn look_lost(&mut self, cx: &Cx<'d>) {
+        let all = self.classic.look.all;
         self.look_later(cx);
+        if all {
+            self.classic.look.racks_at = cx.now + cx.settings.retry_backoff_max;
+        }
         self.dirty = true;
     }
 
     /// A look has ended. What it found begins a round, which reads counts anew.
-    pub(super) fn look_done(&mut self, cx: &Cx<'d>, grown: bool) {
+    pub(super) fn look_done(&mut self, cx: &Cx<'d>, memo: &CountsMemo) {
+        let (grown, leader) = (memo.grown, &self.classic.leader);
+        // Where partitions came or went as well, their round comes first.
+        let same = self.classic.look.all && memo.sure == leader.topics().count();
+        let moved = same && leader.have_racks_moved();
         let vain = self.classic.look.vain;
         self.classic.look.vain = if grown { vain.saturating_add(1).min(VAIN) } else { 0 };
         self.look_later(cx);
         self.dirty = true;
-        if guard!("growth of a topic of others begins a round", grown) {
+        if guard!("growth of a topic of others begins a round", grown) || moved {
             self.rejoin();
         }
     }

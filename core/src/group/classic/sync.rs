@@ -35,11 +35,11 @@ pub(crate) struct CountsMemo {
     /// The broker does not know the topic, or cannot say now.
     missing: bool,
     unsure: bool,
-    /// Topics that it was sure of.
-    sure: usize,
+    /// Topics that it was sure of; of a look: that have as many partitions as in the last plan.
+    pub(super) sure: usize,
     /// Some topic has more partitions than the last plan.
     #[cfg(feature = "coverage")]
-    grown: bool,
+    pub(super) grown: bool,
 }
 
 /// A response to SyncGroup as it streams in.
@@ -81,6 +81,8 @@ impl<'d> Group<'d> {
             cx.net.abandon(draft);
             return self.overflowed(cx);
         }
+        #[cfg(feature = "std")]
+        self.classic.leader.begin_racks(true);
         self.classic.asked = self.classic.asked.wrapping_add(1);
         self.classic.ask_at = cx.now + PATIENCE;
         let tag = [self.serial, self.classic.asked];
@@ -113,7 +115,10 @@ impl<'d> Group<'d> {
         if !self.awaits_any(from.requested.tag) {
             return;
         }
-        match metadata::item(got) {
+        let item = metadata::item(got);
+        #[cfg(feature = "std")]
+        self.note_racks(from.requested.tag, memo, item.as_ref());
+        match item {
             Some(metadata::Item::Topic { error, name, .. }) => {
                 let place = name.and_then(|name| self.classic.leader.find(name));
                 memo.topic = place.map_or(Link::NONE, Link::to);
@@ -135,11 +140,31 @@ impl<'d> Group<'d> {
                     let count = if memo.missing { 0 } else { memo.count };
                     #[cfg(feature = "coverage")]
                     if self.awaits_look(from.requested.tag) {
-                        memo.grown |= self.has_grown(place, count);
-                        return;
+                        return self.look_at_count(cx, memo, (place, count));
                     }
                     self.note_count(cx, place, count);
                     memo.sure += usize::from(!memo.unsure);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the racks of brokers, then those of the replicas of partitions.
+    #[cfg(feature = "std")]
+    fn note_racks(&mut self, tag: [u32; 2], memo: &CountsMemo, item: Option<&metadata::Item<'_>>) {
+        let plans = self.awaits_counts(tag);
+        let leader = &mut self.classic.leader;
+        match item {
+            Some(metadata::Item::Broker { id, rack, .. }) => leader.broker(*id, *rack),
+            Some(metadata::Item::Partition { index, replicas, .. }) => {
+                if let (Some(place), Ok(index)) = (memo.topic.get(), u32::try_from(*index)) {
+                    leader.replicas(place, index, *replicas, plans);
+                }
+            }
+            Some(metadata::Item::TopicEnd) => {
+                if let Some(place) = memo.topic.get().filter(|_| plans) {
+                    leader.end_replicas(place);
                 }
             }
             _ => {}
@@ -196,7 +221,7 @@ impl<'d> Group<'d> {
     ) {
         #[cfg(feature = "coverage")]
         if self.awaits_look(tag) {
-            return self.look_done(cx, memo.grown);
+            return self.look_done(cx, memo);
         }
         if !self.awaits_counts(tag) {
             return;
@@ -233,6 +258,8 @@ impl<'d> Group<'d> {
     fn plan(&mut self, cx: &Cx<'d>) {
         let classic = &mut self.classic;
         (classic.round, self.dirty) = (Round::Syncing, true);
+        #[cfg(feature = "std")]
+        classic.leader.racks_planned();
         if classic.skips {
             return;
         }
@@ -293,7 +320,7 @@ impl<'d> Group<'d> {
         from: &Origin,
         memo: &mut SyncMemo,
         got: Segment<'_, '_>,
-        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Self, &mut Cx<'d>) -> bool,
     ) {
         if from.requested.tag[0] != self.serial || self.phase == Phase::Leaving {
             return;
@@ -394,7 +421,7 @@ impl<'d> Group<'d> {
         #[cfg(feature = "coverage")]
         self.check_plan(cx, first);
         #[cfg(feature = "coverage")]
-        self.look_later(cx);
+        self.look_behind_plan(cx);
         // A static member gets what it had, whatever it subscribes to now.
         let is_static = cx.settings.instance().is_some();
         let follows = matches!(lead, Lead::Foreign | Lead::Kin);

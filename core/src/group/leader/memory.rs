@@ -168,11 +168,21 @@ pub(crate) struct Topic {
     pub(super) subscribers: u32,
     /// The next one that has as many partitions.
     pub(super) next: Link,
+    /// Where its racks begin, and those of how many partitions have arrived.
+    #[cfg(feature = "std")]
+    pub(super) racks: (u32, u32),
 }
 
 impl Topic {
-    pub(crate) const EMPTY: Self =
-        Self { name: Piece::EMPTY, count: 0, first: 0, subscribers: 0, next: Link::NONE };
+    pub(crate) const EMPTY: Self = Self {
+        name: Piece::EMPTY,
+        count: 0,
+        first: 0,
+        subscribers: 0,
+        next: Link::NONE,
+        #[cfg(feature = "std")]
+        racks: (0, 0),
+    };
 
     pub(super) const fn end(&self) -> usize {
         self.first + self.count as usize
@@ -235,6 +245,19 @@ impl Racks {
     pub(crate) const EMPTY: Self = Self { known: 0, sum: 0 };
 }
 
+/// The rack of a broker.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrokerRack {
+    pub(super) id: i32,
+    pub(super) racks: Racks,
+}
+
+#[cfg(feature = "std")]
+impl BrokerRack {
+    const EMPTY: Self = Self { id: 0, racks: Racks::EMPTY };
+}
+
 /// Racks that members may be in: bits of a word.
 const RACKS: usize = if has::RACKS { u32::BITS as usize } else { 0 };
 
@@ -247,6 +270,9 @@ pub(crate) struct LeaderMem<'d> {
     /// considered.
     pub(crate) racks: Mem<'d, Racks>,
     pub(crate) rack_names: Mem<'d, Piece>,
+    /// Of the brokers that a response names.
+    #[cfg(feature = "std")]
+    pub(crate) brokers: Mem<'d, BrokerRack>,
     /// A bit for each topic, in the words of each member.
     pub(crate) wants: Mem<'d, u32>,
     /// Member ids, instance ids and subscriptions.
@@ -262,6 +288,8 @@ impl<'d> LeaderMem<'d> {
             seats: Mem::Lent(&mut []),
             racks: Mem::Lent(&mut []),
             rack_names: Mem::Lent(&mut []),
+            #[cfg(feature = "std")]
+            brokers: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut []),
             bytes: Mem::Lent(&mut []),
         }
@@ -272,6 +300,7 @@ impl<'d> LeaderMem<'d> {
         members: usize,
         topics: usize,
         partitions: usize,
+        brokers: usize,
         bytes: usize,
     ) -> usize {
         // Members, with what each subscribes to.
@@ -282,19 +311,29 @@ impl<'d> LeaderMem<'d> {
             // Racks of partitions and of members.
             + if has::RACKS { partitions * size_of::<Racks>() } else { 0 }
             + if members == 0 { 0 } else { RACKS * size_of::<Piece>() }
+            // Racks of brokers.
+            + if members == 0 { 0 } else { broker_bytes(brokers) }
             // Texts and subscriptions.
             + bytes
     }
 
     /// Allocates [`LeaderMem::bytes`].
     #[cfg(feature = "alloc")]
-    pub(crate) fn heap(members: usize, topics: usize, partitions: usize, bytes: usize) -> Self {
+    pub(crate) fn heap(
+        members: usize,
+        topics: usize,
+        partitions: usize,
+        _brokers: usize,
+        bytes: usize,
+    ) -> Self {
         Self {
             members: owned(members, Member::EMPTY),
             topics: owned(topics, Topic::EMPTY),
             seats: owned(partitions, Seat::EMPTY),
             racks: owned(if has::RACKS { partitions } else { 0 }, Racks::EMPTY),
             rack_names: owned(if members == 0 { 0 } else { RACKS }, Piece::EMPTY),
+            #[cfg(feature = "std")]
+            brokers: owned(if members > 0 && has::RACKS { _brokers } else { 0 }, BrokerRack::EMPTY),
             wants: owned(members * topics.div_ceil(WORD), 0),
             bytes: owned(bytes, 0),
         }
@@ -309,6 +348,16 @@ impl<'d> LeaderMem<'d> {
     pub(super) fn most_topics(&self) -> usize {
         self.topics.len().min(self.width() * WORD)
     }
+}
+
+#[cfg(feature = "std")]
+const fn broker_bytes(brokers: usize) -> usize {
+    if has::RACKS { brokers * size_of::<BrokerRack>() } else { 0 }
+}
+
+#[cfg(not(feature = "std"))]
+const fn broker_bytes(_: usize) -> usize {
+    0
 }
 
 #[cfg(feature = "alloc")]
@@ -357,6 +406,8 @@ impl<const MEMBERS: usize, const TOPICS: usize, const PARTITIONS: usize, const B
             seats: Mem::Lent(&mut self.seats),
             racks: Mem::Lent(&mut []),
             rack_names: Mem::Lent(&mut []),
+            #[cfg(feature = "std")]
+            brokers: Mem::Lent(&mut []),
             wants: Mem::Lent(&mut self.wants),
             bytes: Mem::Lent(&mut self.bytes),
         }

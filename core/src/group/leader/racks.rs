@@ -6,7 +6,13 @@ use super::memory::{Member, Queue, Racks};
 use super::sticky::Quota;
 use crate::error::GroupError;
 use crate::has;
-use crate::memory::{Link, hash_bytes};
+use crate::memory::Link;
+
+/// Returns what distinguishes a rack in sums, never 0 (FNV-1a, also where no index needs hashes).
+pub(super) fn sum_of(name: &[u8]) -> u32 {
+    let add = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    name.iter().fold(0x811c_9dc5, add) | 1
+}
 
 impl Leader<'_> {
     /// Sets the racks of all replicas of a partition, once all counts are set. Where no racks are
@@ -30,14 +36,14 @@ impl Leader<'_> {
             if racks.clone().take(at).any(|before| before == rack) {
                 continue;
             }
-            all.sum = all.sum.wrapping_add(hash_bytes(rack.as_bytes()) | 1);
+            all.sum = all.sum.wrapping_add(sum_of(rack.as_bytes()));
             all.known |= self.bit_of(rack.as_bytes());
         }
         self.memory.racks[seat] = all;
     }
 
     /// Returns the bit of a rack, 0 for one without members.
-    fn bit_of(&self, rack: &[u8]) -> u32 {
+    pub(super) fn bit_of(&self, rack: &[u8]) -> u32 {
         let names = &self.memory.rack_names[..self.racks];
         let at = names.iter().position(|name| name.of(&self.memory.bytes) == rack);
         at.map_or(0, |at| 1 << at)
@@ -87,6 +93,21 @@ impl Leader<'_> {
     /// Whether a member may keep or get a partition where racks matter.
     pub(super) fn fits(&self, member: usize, seat: usize) -> bool {
         !self.near || self.is_near(member, seat)
+    }
+}
+
+/// Builds that do not consider racks have no use for those of replicas.
+#[cfg(all(feature = "coverage", not(feature = "std")))]
+#[expect(clippy::unused_self, reason = "as of builds that do")]
+impl Leader<'_> {
+    pub(crate) const fn wants_racks(&self) -> bool {
+        false
+    }
+
+    pub(crate) const fn begin_racks(&mut self, _: bool) {}
+
+    pub(crate) const fn have_racks_moved(&self) -> bool {
+        false
     }
 }
 

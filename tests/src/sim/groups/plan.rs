@@ -69,6 +69,8 @@ pub struct Plan {
     pub(super) apart: bool,
     /// Another client is a member from the beginning, and looks for growth like this.
     pub(super) foreign: Option<Looks>,
+    /// Racks that brokers and members are in; 0: none.
+    pub(super) racks: u32,
     /// Members are static: they have instance ids.
     pub(super) statics: bool,
     /// `None`: the application commits each record that it has read.
@@ -115,6 +117,12 @@ fn draw_foreign(seed: u64, classic: &[&str]) -> Option<Looks> {
     let drawn = !classic.is_empty() && classic.iter().all(follows) && rng.chance(60);
     let every = Duration::from_secs(5 * 60);
     drawn.then(|| Looks { every, in_rounds: rng.chance(50) })
+}
+
+/// Draws racks, where a leader has some choice: there are more of them than replicas.
+fn draw_racks(seed: u64, brokers: u32, classic: &[&str]) -> u32 {
+    let drawn = Rng(seed ^ 0x7261_636b_7300_0000).chance(60);
+    if drawn && brokers > 2 && !classic.is_empty() { 3 } else { 0 }
 }
 
 /// Draws whether members have instance ids: brokers know them from 2.4 on.
@@ -174,6 +182,7 @@ impl Plan {
             mixed: None,
             apart: false,
             foreign,
+            racks: 0,
             statics: false,
             auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
             keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
@@ -183,6 +192,7 @@ impl Plan {
             net: Net { fastest, slowest, ..Net::default() },
         };
         plan.mix();
+        plan.racks = draw_racks(seed, plan.brokers, &plan.classic);
         if draw_statics(seed, plan.profile) {
             plan.statics = true;
             plan.acts.extend([Act::Restart, Act::Replace]);
@@ -296,6 +306,9 @@ impl fmt::Display for Plan {
         }
         if self.statics {
             write!(f, ", static")?;
+        }
+        if self.racks > 0 {
+            write!(f, ", {} racks", self.racks)?;
         }
         if let Some(looks) = self.foreign {
             write!(f, ", another client: {looks:?}")?;

@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::{
     ApiKey, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest, HeartbeatResponse,
-    OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest,
 };
 use kavka_core::{Duration, Event, Instant, Limits, Start};
 use kavka_tests::script::Script;
@@ -11,7 +11,9 @@ use super::growth::{beat_until_join, grow};
 use super::{
     Join, OTHER, Welcome, assignment, classic, member, member_with, pulse, synced, welcome,
 };
-use crate::steps::{commit_with, fetch_commits, next_commit, offsets, subscribed, world};
+use crate::steps::{
+    assigned, commit_with, fetch_commits, group_events, next_commit, offsets, subscribed, world,
+};
 
 const COOPERATIVE: &str = "cooperative-sticky";
 /// A client id that is not this client's, as brokers make member ids of it.
@@ -178,6 +180,50 @@ fn a_member_that_comes_later_commits_the_starts_of_what_is_nobodys() {
     assert_eq!(offsets(&commit), [(5, 0)], "the other one was there at first contact");
     commit_with(&mut s, &commit, |_| 0);
     assert_eq!(s.waiting::<OffsetCommitRequest>(), 0);
+}
+
+/// A client with an entry for each partition that it may be assigned has some for seeds only until
+/// then, whether their starts are committed or not.
+#[test]
+fn an_assignment_gets_the_entries_of_seeds() {
+    for committed in [true, false] {
+        let mut world = world(6);
+        world.assigned = 4;
+        let config = classic(&world, COOPERATIVE);
+        let mut limits = Limits::small();
+        limits.partitions = 3;
+        let mut s = Script::with(world, config, &limits);
+        let t = s.topic("t");
+        let now = s.now();
+        s.client.subscribe(now, &[t], Start::Latest).expect("subscribed");
+        let mut welcomed = Welcome::follower(1, COOPERATIVE);
+        welcomed.leader = JAVA;
+        super::follow(&mut s, &welcomed, &[0, 1]);
+        fetch_commits(&mut s, |_| (10, "kv1;n=5;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;", 0));
+        s.run(Duration::from_millis(2100));
+        fetch_commits(&mut s, |_| (-1, "", 0));
+        fetch_commits(&mut s, |index| (if index < 2 { 10 } else { -1 }, "", 0));
+        let commit = next_commit(&mut s);
+        assert_eq!(offsets(&commit), [(5, 0)]);
+        let code = if committed { 0 } else { 15 };
+        commit_with(&mut s, &commit, |_| code);
+        pulse(&mut s, 27);
+        s.until("a round", |s| {
+            if let Some(again) = s.take::<OffsetCommitRequest>() {
+                commit_with(s, &again, |_| code);
+            }
+            s.waiting::<JoinGroupRequest>() > 0
+        });
+        let join = s.expect::<JoinGroupRequest>();
+        welcomed.generation = 2;
+        welcome(&mut s, &join, &welcomed);
+        let sync = s.expect::<SyncGroupRequest>();
+        synced(&mut s, &sync, assignment(&[0, 1, 2]));
+        let news = group_events(&mut s);
+        assert!(!committed || news.is_empty(), "committed: {committed}: {news:?}");
+        fetch_commits(&mut s, |_| (10, "", 0));
+        assert_eq!(assigned(&mut s), [0, 1, 2], "committed: {committed}");
+    }
 }
 
 #[test]

@@ -3,19 +3,22 @@
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, FetchRequest, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetFetchRequest,
+    SyncGroupRequest,
 };
 use kavka_core::wire::consumer_protocol::{Subscription, previous};
-use kavka_core::{Duration, Event, GroupError, GroupProtocol, LimitKind, Limits, Start};
+use kavka_core::{
+    Duration, Event, GroupError, GroupProtocol, LimitKind, Limits, OrderedGrowth, Start,
+};
 use kavka_tests::script::{Script, World};
 
 use super::{
-    ME, OTHER, Welcome, classic, follow, given, member, member_with, name, owned, pulse,
-    refuse_join, refuse_sync, subscription, synced, theirs, welcome,
+    ME, OTHER, Welcome, assignment, classic, follow, given, member, member_with, name, owned,
+    pulse, refuse_join, refuse_sync, subscription, synced, theirs, welcome,
 };
 use crate::steps::{
-    assigned, commit_with, config, fetch_commits, group_events, lost, next_commit, offsets,
-    refuse_beat, revoking, subscribed, world,
+    assigned, commit_with, config, fetch_commits, fetched, group_events, lost, next_commit,
+    offsets, refuse_beat, revoking, subscribed, world,
 };
 
 #[test]
@@ -87,7 +90,7 @@ fn partitions_that_stay_are_read_through_a_cooperative_round() {
     s.expect::<FetchRequest>();
     welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
     let sync = s.expect::<SyncGroupRequest>();
-    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    synced(&mut s, &sync, assignment(&[0, 1]));
     assert_eq!(revoking(&mut s), [2]);
     // It is given up, and another round gives it to its next owner.
     let next = s.expect::<JoinGroupRequest>();
@@ -108,7 +111,7 @@ fn everything_is_given_up_before_an_eager_round() {
     assert_eq!(owned(&join), [0; 0]);
     welcome(&mut s, &join, &Welcome::follower(2, "range"));
     let sync = s.expect::<SyncGroupRequest>();
-    synced(&mut s, &sync, super::assignment(&[0]));
+    synced(&mut s, &sync, assignment(&[0]));
     fetch_commits(&mut s, |_| (10, "", 0));
     assert_eq!(assigned(&mut s), [0]);
 }
@@ -144,7 +147,7 @@ fn what_is_kept_is_lost_when_an_eager_assignor_is_elected() {
     welcome(&mut s, &join, &Welcome::follower(2, "range"));
     let sync = s.expect::<SyncGroupRequest>();
     assert_eq!(lost(&mut s), [0, 1], "before the leader can assign");
-    synced(&mut s, &sync, super::assignment(&[1]));
+    synced(&mut s, &sync, assignment(&[1]));
     fetch_commits(&mut s, |_| (10, "", 0));
     assert_eq!(assigned(&mut s), [1]);
 }
@@ -169,7 +172,7 @@ fn commits_do_not_cross_a_round() {
     welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
     let sync = s.expect::<SyncGroupRequest>();
     s.none::<OffsetCommitRequest>("the leader has not assigned");
-    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    synced(&mut s, &sync, assignment(&[0, 1]));
     let next = next_commit(&mut s);
     assert_eq!(offsets(&next), [(0, 30)], "the newer one alone");
     assert_eq!(next.body.generation_id_or_member_epoch, 2);
@@ -327,7 +330,7 @@ fn nothing_waits_behind_a_round() {
         assert_eq!(s.waiting::<JoinGroupRequest>(), 0, "{conns}: no other one");
         welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
         let sync = serve_fetches(&mut s, |s| s.take::<SyncGroupRequest>());
-        synced(&mut s, &sync, super::assignment(&[0, 1]));
+        synced(&mut s, &sync, assignment(&[0, 1]));
         assert_eq!(lost(&mut s), [0; 0], "{conns}");
     }
 }
@@ -360,7 +363,7 @@ fn a_topic_that_is_subscribed_while_a_round_waits_is_in_the_next_one() {
     s.run(Duration::from_secs(1));
     welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
     let sync = s.expect::<SyncGroupRequest>();
-    synced(&mut s, &sync, super::assignment(&[0, 1]));
+    synced(&mut s, &sync, assignment(&[0, 1]));
     let next = s.expect::<JoinGroupRequest>();
     assert_eq!(subscription(&next).0, ["t", "u"]);
     assert!(sync.at.until(next.at) < Duration::from_millis(100), "at once");
@@ -394,4 +397,52 @@ fn a_response_without_counts_takes_no_partitions_away() {
         assert_eq!(given(&sync, ME), Some(vec![0, 1, 2, 3]), "{bad}");
         assert!(asked > 1 && asked < 10, "{asked}");
     }
+}
+
+/// A partition that was added waits for what others have committed of those before. In a round none
+/// of that can be requested, which is no reason to wake up again and again.
+#[test]
+fn added_partitions_that_wait_for_others_do_not_wake_a_member_in_a_round() {
+    let world = world(3);
+    let order = OrderedGrowth::new(Duration::from_secs(1), Duration::from_secs(60));
+    let config = classic(&world, "cooperative-sticky").ordered_growth(Some(order));
+    let (mut s, _) = subscribed(world, config, Start::Latest);
+    follow(&mut s, &Welcome::follower(1, "cooperative-sticky"), &[2]);
+    fetch_commits(&mut s, |_| (0, "kv1;n=2;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;", 0));
+    s.run(Duration::from_secs(2));
+    let looks = s.expect::<OffsetFetchRequest>();
+    fetched(&mut s, &looks, |_| (10, "", 0));
+    s.until("a heartbeat", |s| looked_at(s) || pulse_if_due(s, 27));
+    s.until("the end of what was under way", |s| {
+        looked_at(s);
+        s.waiting::<JoinGroupRequest>() > 0
+    });
+    let join = s.expect::<JoinGroupRequest>();
+    let end = s.now() + Duration::from_secs(10);
+    let mut wakes = 0;
+    while s.now() < end {
+        let next = s.client.poll_timeout().unwrap_or(end).min(end);
+        let now = s.now();
+        s.run(now.until(next).max(Duration::from_micros(1)));
+        wakes += 1;
+    }
+    assert!(wakes < 100, "{wakes} in ten seconds");
+    welcome(&mut s, &join, &Welcome::follower(2, "cooperative-sticky"));
+    let sync = s.expect::<SyncGroupRequest>();
+    synced(&mut s, &sync, assignment(&[2]));
+    s.expect::<OffsetFetchRequest>(); // at once
+}
+
+/// Responds to a look at what others have committed; returns false.
+fn looked_at(s: &mut Script) -> bool {
+    if let Some(due) = s.take::<OffsetFetchRequest>() {
+        fetched(s, &due, |_| (10, "", 0));
+    }
+    false
+}
+
+fn pulse_if_due(s: &mut Script, code: i16) -> bool {
+    let Some(due) = s.take::<HeartbeatRequest>() else { return false };
+    s.respond(&due, HeartbeatResponse::default().with_error_code(code));
+    true
 }
