@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use kavka_tests::kafka::{Cluster, start_or_skip};
+use kavka_tests::kafka::{Cluster, shared_or_skip};
 use kavka_tests::sim::{Groups, Options, Server, Transactions};
 use rustix::process::{Pid, Signal, test_kill_process};
 
 use crate::group::impatient;
 use crate::live::Live;
-use crate::{LONG, feed, kavka, run};
+use crate::{LONG, at, feed, kavka, run};
 
 /// Topics `a`, with six records in two partitions, and `b`.
 fn server() -> Server {
@@ -85,7 +85,7 @@ fn a_program_that_prints_two_lines_or_none_is_reported() {
 fn a_program_that_ignores_the_end_of_its_input_is_ended() {
     for ignores in ["", "trap '' TERM; "] {
         let server = server();
-        let folder = tempfile();
+        let folder = tempfile("end");
         let program = format!(
             "{ignores}sh -c '{ignores}echo $$ > {folder}; sed -u s/o/0/; while :; do sleep 0.1; \
              done' | cat"
@@ -103,9 +103,39 @@ fn a_program_that_ignores_the_end_of_its_input_is_ended() {
 }
 
 /// A name that no other test uses.
-fn tempfile() -> String {
-    let name = format!("kavka-copy-{}", std::process::id());
+fn tempfile(test: &str) -> String {
+    let name = format!("kavka-copy-{test}-{}", std::process::id());
     std::env::temp_dir().join(name).display().to_string()
+}
+
+/// It has a process group of its own, so that the terminal's signal does not reach it.
+#[test]
+fn a_second_signal_ends_the_program_too() {
+    let server = server();
+    let file = tempfile("second");
+    // It keeps its output back, so that the first signal alone ends nothing.
+    let program = format!("trap '' TERM; echo $$ > {file}; while :; do sleep 0.1; done");
+    let mut live = Live::start(at(&server, &["copy", "a", "b", "--transform", &program]));
+    let until = Instant::now() + LONG;
+    let pid = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(pid) = text.trim().parse() {
+            break Pid::from_raw(pid).expect("not 0");
+        }
+        assert!(Instant::now() < until, "the program does not begin");
+        std::thread::yield_now();
+    };
+    while !live.has_ended() {
+        live.signal(Signal::INT);
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(20)); // two at once may be one
+    }
+    assert_eq!(live.end().code, Some(130));
+    std::fs::remove_file(&file).expect("it is ours");
+    while test_kill_process(pid).is_ok() {
+        assert!(Instant::now() < until, "the program is still running");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The values of a topic by partition, in order.
@@ -118,14 +148,14 @@ fn values(cluster: &Cluster, topic: &str, partition: &str) -> String {
 
 #[test]
 fn a_copy_that_is_killed_again_and_again_is_exact() {
-    let Some(cluster) = start_or_skip(impatient()) else { return };
+    let Some(cluster) = shared_or_skip(impatient()) else { return };
     for topic in ["a", "b"] {
         cluster.create(topic, 2).expect("created");
     }
     let addresses = cluster.bootstrap();
     let copy = ["-b", &addresses, "copy", "a", "b", "--exactly-once"];
     let count =
-        || ["0", "1"].map(|p| values(&cluster, "b", p).lines().count()).iter().sum::<usize>();
+        || ["0", "1"].map(|p| values(cluster, "b", p).lines().count()).iter().sum::<usize>();
     let mut written = 0;
     for round in 0..3 {
         let text: String = (0..3000).map(|n| format!("{round} {n}\n")).collect();
@@ -147,7 +177,7 @@ fn a_copy_that_is_killed_again_and_again_is_exact() {
     last.signal(Signal::TERM);
     last.end().good();
     for partition in ["0", "1"] {
-        let (a, b) = (values(&cluster, "a", partition), values(&cluster, "b", partition));
+        let (a, b) = (values(cluster, "a", partition), values(cluster, "b", partition));
         assert_eq!(a, b, "partition {partition}");
     }
 }

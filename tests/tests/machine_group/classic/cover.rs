@@ -11,7 +11,9 @@ use super::growth::{beat_until_join, grow};
 use super::{
     Join, OTHER, Welcome, assignment, classic, member, member_with, pulse, synced, welcome,
 };
-use crate::steps::{commit_with, fetch_commits, next_commit, offsets, subscribed, world};
+use crate::steps::{
+    OTHER as OTHER_ID, commit_with, fetch_commits, next_commit, offsets, subscribed, world,
+};
 
 const COOPERATIVE: &str = "cooperative-sticky";
 /// A client id that is not this client's, as brokers make member ids of it.
@@ -38,7 +40,7 @@ fn in_vain(s: &mut Script, join: &Join, generation: i32) {
     synced(s, &sync, assignment(&[0, 1]));
 }
 
-/// Returns what was reported as nobody's: first, last, and how many.
+/// Returns what was reported as no member's: first, last, and how many.
 fn unassigned(s: &mut Script) -> Vec<(u32, u32, u32)> {
     s.take_reported(|reported| match reported.event()? {
         Event::Unassigned { first, last, partitions, .. } => Some((first, last, partitions)),
@@ -114,7 +116,7 @@ fn rounds_of_others_put_off_that_of_a_member_which_waits_for_growth() {
 }
 
 #[test]
-fn a_member_that_comes_to_a_leader_with_older_counts_tells_at_once() {
+fn a_member_that_comes_to_a_leader_with_older_counts_reports_at_once() {
     let mut world = world(6);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -127,7 +129,7 @@ fn a_member_that_comes_to_a_leader_with_older_counts_tells_at_once() {
 }
 
 #[test]
-fn growth_just_after_a_round_is_told_after_another_one() {
+fn growth_just_after_a_round_is_reported_after_another_one() {
     let mut world = world(4);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -161,7 +163,7 @@ fn every_topic_is_checked_where_one_is_not_covered() {
 /// The starts of new partitions are committed where whoever saw them come is gone: another client
 /// would begin at their end.
 #[test]
-fn a_member_that_comes_later_commits_the_starts_of_what_is_nobodys() {
+fn a_member_that_comes_later_commits_the_starts_of_what_no_member_has() {
     let mut world = world(6);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -215,7 +217,7 @@ fn where_nothing_can_be_said_there_is_one_round() {
 
 #[test]
 fn what_a_member_gives_up_in_its_own_time_is_its_own() {
-    // Cooperative: in its subscription, and in nobody's assignment.
+    // Cooperative: in its subscription, and in no assignment.
     let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
     s.manual(ApiKey::DescribeGroups);
     s.run(Duration::from_secs(2));
@@ -234,4 +236,50 @@ fn what_a_member_gives_up_in_its_own_time_is_its_own() {
     s.respond(&due, DescribeGroupsResponse::default().with_groups(vec![group]));
     rest(&mut s, Duration::from_secs(100));
     assert_eq!(unassigned(&mut s), []);
+}
+
+/// The leader may plan by the count of the topic before.
+#[test]
+fn a_recreated_topic_is_checked() {
+    let mut s = follower();
+    rest(&mut s, Duration::from_secs(5));
+    assert_eq!(unassigned(&mut s), []);
+    s.world.grow("t", 6);
+    s.world.topic_mut("t").id = OTHER_ID;
+    let join = beat_until_join(&mut s, Duration::from_secs(60)).expect("a round");
+    in_vain(&mut s, &join, 2);
+    rest(&mut s, Duration::from_secs(5));
+    assert_eq!(unassigned(&mut s), [(4, 5, 2)]);
+}
+
+/// Each response describes the whole group, as large as it may be.
+#[test]
+fn there_is_a_pause_between_checks_of_topics() {
+    for assigned in [4, 1000] {
+        let mut world = world(6).topic("u", 6);
+        world.assigned = assigned;
+        let config = classic(&world, COOPERATIVE);
+        let mut s = Script::with(world, config, &Limits::small());
+        let topics = [s.topic("t"), s.topic("u")];
+        let now = s.now();
+        s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+        let mut welcomed = Welcome::follower(1, COOPERATIVE);
+        welcomed.leader = JAVA;
+        super::follow(&mut s, &welcomed, &[0, 1]);
+        s.manual(ApiKey::DescribeGroups);
+        let mut checks = Vec::new();
+        for _ in 0..1000 {
+            if let Some(due) = s.take::<DescribeGroupsRequest>() {
+                checks.push(due.at);
+                s.serve(due);
+            }
+            if let Some(due) = s.take::<HeartbeatRequest>() {
+                s.respond(&due, HeartbeatResponse::default());
+            }
+            s.run(Duration::from_millis(5));
+        }
+        let [first, second] = checks[..] else { panic!("{assigned}: {checks:?}") };
+        let pause = first.until(second);
+        assert!((100..200).contains(&pause.as_millis()), "{assigned}: {pause:?}");
+    }
 }
