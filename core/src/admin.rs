@@ -257,7 +257,7 @@ impl<'d> Admin<'d> {
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cx.cluster.controller {
             _ if kind == Kind::List => {
-                cx.cluster.brokers_wanted |= cx.net.conns.iter().all(|c| !c.is_live());
+                cx.want_connection();
                 cx.pick_main(None, kind)
             }
             Some(node) if cx.cluster.broker(node).is_some() => match cx.wish(node, Role::Main) {

@@ -124,7 +124,7 @@ pub(crate) struct Interest {
     joins: bool,
     #[cfg(feature = "pattern")]
     leaves: bool,
-    /// The first partition that may be nobody's, plus 1; 0: none.
+    /// The first partition that may be no member's, plus 1; 0: none.
     #[cfg(feature = "coverage")]
     open: u32,
     /// A bit for each partition of the last classic assignment, which is given up by then.

@@ -34,7 +34,7 @@ struct Subscribed {
 
 /// Finds the topics of a client's [`Config::group_pattern`](kavka_core::Config::group_pattern).
 ///
-/// The first list of all topics, before the member joins, tells which topics are new: those that
+/// The first list of all topics, before the member joins, decides which topics are new: those that
 /// come later are read from their first record, whatever the start is. Where the coordinator finds
 /// the topics it is the only one. Else a list is requested every 5 s, or more rarely where it is
 /// long: 64 KiB a second at most. Topics of Kafka's own (`__consumer_offsets`) are left out, as by

@@ -13,16 +13,20 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, Once, PoisonError};
 
+mod campaign;
 pub mod cluster;
 pub mod jars;
 pub mod ledger;
 pub mod process;
 pub mod raw;
 mod settings;
+mod site;
 
+pub use campaign::Campaign;
 pub use cluster::{Cluster, Secure, Spec, StartError};
 pub use jars::Version;
 pub use settings::{PASSWORD, USER};
+pub use site::Site;
 
 /// Returns why no real broker can run here; `None` when everything needed is installed.
 pub fn java_missing() -> Option<String> {

@@ -202,7 +202,7 @@ impl<'d> Admin<'d> {
         let kind = self.requests[slot].kind();
         let conn = match kind {
             Kind::GroupCoordinator => {
-                cx.cluster.brokers_wanted |= cx.net.conns.iter().all(|conn| !conn.is_live());
+                cx.want_connection();
                 cx.pick_main(None, kind)
             }
             _ => match self.connect(cx, slot, operation) {

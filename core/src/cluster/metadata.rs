@@ -4,7 +4,7 @@ use super::topics::Plan;
 use super::{Cluster, Complaint, Cx, pending, topic};
 use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
-#[cfg(any(feature = "group", feature = "transactions"))]
+#[cfg(any(feature = "group", feature = "transactions", feature = "admin"))]
 use crate::connection::{Conn, Role};
 use crate::error::Error;
 use crate::event::{Signal, Source};
@@ -184,9 +184,11 @@ impl<'d> Cx<'d> {
     }
 
     /// Has a connection made where there is none, although no topic needs it.
-    #[cfg(any(feature = "group", feature = "transactions"))]
+    #[cfg(any(feature = "group", feature = "transactions", feature = "admin"))]
     pub(crate) fn want_connection(&mut self) {
-        let main = |conn: &Conn| conn.role == Role::Main && conn.is_live();
+        // Of the others only those to coordinators may be the only ones.
+        let serves = |conn: &Conn| !COORDINATORS || conn.role == Role::Main;
+        let main = |conn: &Conn| conn.is_live() && serves(conn);
         let any = self.net.conns.iter().any(main);
         self.cluster.brokers_wanted |= !any;
     }

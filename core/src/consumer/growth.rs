@@ -1,7 +1,7 @@
 //! The order of keys at a reader while a topic grows (feature `ordered-growth`). Partitions that
 //! were added are held until those that their keys come from have been read up to their end as of a
 //! moment when all producers had noticed the growth: KIP-253's idea. Of a group's partitions that
-//! other members read, what is committed tells.
+//! other members read, what is committed decides.
 //!
 //! Where counts are multiples of each other, a key that moved to partition `p` was in partitions
 //! below that have the same remainder by the count before. There may have been counts in between
@@ -508,7 +508,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Handles the end of such a response, or its loss: what it did not tell is requested again, in
+    /// Handles the end of such a response, or its loss: what it left out is requested again, in
     /// a moment.
     pub(super) fn ends_done(&mut self, cx: &Cx<'d>, correlation: i32) {
         for slot in 0..self.follows.len() {

@@ -160,7 +160,7 @@ impl<'d> Group<'d> {
         core::mem::take(&mut self.news.left).then_some(Event::GroupLeft)
     }
 
-    /// Whether partitions that are nobody's are to be reported.
+    /// Whether partitions that no member has are to be reported.
     const fn has_unassigned(&self) -> bool {
         #[cfg(feature = "coverage")]
         return self.classic.cover.news.is_some();

@@ -30,7 +30,7 @@ pub(super) struct Mapping {
     before: u32,
     /// It grew again meanwhile: all keys wait.
     again: bool,
-    /// Hash of a key that was refused: its caller was not told yet that it can try again.
+    /// Hash of a key that was refused: its caller was not notified yet that it can try again.
     waits: Option<u32>,
     /// The drain is over; not reported yet.
     news: News,

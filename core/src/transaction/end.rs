@@ -1,5 +1,5 @@
 //! EndTxn, and what its answer says about the transaction. A commit whose answer was lost is
-//! repeated until one tells; one that cannot tell any more is reported as unknown.
+//! repeated until one has the end; one that has it no more is reported as unknown.
 
 use super::{AGAIN, Begun, Identity, MARKING, Phase, Transaction};
 use crate::api::Kind;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use kavka_std::{Config, Producer, Record};
-use kavka_tests::kafka::{Cluster, Version, start_or_skip};
+use kavka_tests::kafka::{Cluster, Version, shared_or_skip};
 use kavka_tests::sim::{Groups, Options, Profile, Server, Transactions};
 use rustix::process::{Pid, Signal, test_kill_process};
 
 use crate::group::{impatient, impatient_of};
 use crate::live::Live;
-use crate::{LONG, feed, kavka, run};
+use crate::{LONG, at, feed, kavka, run};
 
 fn server() -> Server {
     server_of(Profile::default())
@@ -119,7 +119,7 @@ fn a_program_that_prints_two_lines_or_none_is_reported() {
 fn a_program_that_ignores_the_end_of_its_input_is_ended() {
     for ignores in ["", "trap '' TERM; "] {
         let server = server();
-        let folder = tempfile();
+        let folder = tempfile("end");
         let program = format!(
             "{ignores}sh -c '{ignores}echo $$ > {folder}; sed -u s/o/0/; while :; do sleep 0.1; \
              done' | cat"
@@ -137,9 +137,39 @@ fn a_program_that_ignores_the_end_of_its_input_is_ended() {
 }
 
 /// A name that no other test uses.
-fn tempfile() -> String {
-    let name = format!("kavka-copy-{}", std::process::id());
+fn tempfile(test: &str) -> String {
+    let name = format!("kavka-copy-{test}-{}", std::process::id());
     std::env::temp_dir().join(name).display().to_string()
+}
+
+/// It has a process group of its own, so that the terminal's signal does not reach it.
+#[test]
+fn a_second_signal_ends_the_program_too() {
+    let server = server();
+    let file = tempfile("second");
+    // It keeps its output back, so that the first signal alone ends nothing.
+    let program = format!("trap '' TERM; echo $$ > {file}; while :; do sleep 0.1; done");
+    let mut live = Live::start(at(&server, &["copy", "a", "b", "--transform", &program]));
+    let until = Instant::now() + LONG;
+    let pid = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(pid) = text.trim().parse() {
+            break Pid::from_raw(pid).expect("not 0");
+        }
+        assert!(Instant::now() < until, "the program does not begin");
+        std::thread::yield_now();
+    };
+    while !live.has_ended() {
+        live.signal(Signal::INT);
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(20)); // two at once may be one
+    }
+    assert_eq!(live.end().code, Some(130));
+    std::fs::remove_file(&file).expect("it is ours");
+    while test_kill_process(pid).is_ok() {
+        assert!(Instant::now() < until, "the program is still running");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The values of a topic by partition, in order.
@@ -152,48 +182,47 @@ fn values(cluster: &Cluster, topic: &str, partition: &str) -> String {
 
 #[test]
 fn a_copy_that_is_killed_again_and_again_is_exact() {
-    let Some(cluster) = start_or_skip(impatient()) else { return };
-    is_exact_under_kills(&cluster);
+    let Some(cluster) = shared_or_skip(impatient()) else { return };
+    is_exact_under_kills(cluster);
 }
 
 /// Where each partition has a producer of its own.
 #[test]
 fn a_copy_before_2_5_that_is_killed_again_and_again_is_exact() {
-    let Some(cluster) = start_or_skip(impatient_of(Version::V2_4_1)) else { return };
-    is_exact_under_kills(&cluster);
+    let Some(cluster) = shared_or_skip(impatient_of(Version::V2_4_1)) else { return };
+    is_exact_under_kills(cluster);
 }
 
 /// Two processes, of which one is stopped until the other has all partitions, and continued.
 #[test]
 fn a_copy_before_2_5_that_is_stopped_past_its_session_is_exact() {
-    let Some(cluster) = start_or_skip(impatient_of(Version::V2_4_1)) else { return };
-    for topic in ["a", "b"] {
+    let Some(cluster) = shared_or_skip(impatient_of(Version::V2_4_1)) else { return };
+    for topic in ["c", "d"] {
         cluster.create(topic, 4).expect("created");
     }
     let addresses = cluster.bootstrap();
-    let copy = ["-b", &addresses, "copy", "a", "b", "--exactly-once"];
+    let copy = ["-b", &addresses, "copy", "c", "d", "--exactly-once"];
     let session = ["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000"];
     let copy = [&copy[..], &session].concat();
     let start = || Live::start(kavka(&copy));
     let mut written = 0;
     let mut write = || {
         let text: String = (written..written + 2000).map(|n| format!("{n}\n")).collect();
-        feed(kavka(&["-b", &addresses, "produce", "a"]), text.as_bytes()).good();
+        feed(kavka(&["-b", &addresses, "produce", "c"]), text.as_bytes()).good();
         written += 2000;
         written
     };
     let all = ["0", "1", "2", "3"];
     let until_copied = |wanted: usize, what: &str| {
         let until = Instant::now() + LONG;
-        let count = || all.map(|p| values(&cluster, "b", p).lines().count()).iter().sum::<usize>();
+        let count = || all.map(|p| values(cluster, "d", p).lines().count()).iter().sum::<usize>();
         while count() < wanted {
             assert!(Instant::now() < until, "{what}: {} of {wanted} are copied", count());
         }
     };
     let (first, second) = (start(), start());
     until_copied(write(), "two processes");
-    for round in 0..2 {
-        let (stopped, other) = if round == 0 { (&first, &second) } else { (&second, &first) };
+    for stopped in [&first, &second] {
         // Something may be open at that moment.
         let more = write();
         stopped.signal(Signal::STOP);
@@ -201,14 +230,13 @@ fn a_copy_before_2_5_that_is_stopped_past_its_session_is_exact() {
         until_copied(write(), "the other one has all");
         stopped.signal(Signal::CONT);
         until_copied(write(), "it is continued");
-        let _ = other;
     }
     for live in [first, second] {
         live.signal(Signal::TERM);
         live.end().good();
     }
     for partition in all {
-        let (a, b) = (values(&cluster, "a", partition), values(&cluster, "b", partition));
+        let (a, b) = (values(&cluster, "a", partition), values(cluster, "d", partition));
         assert_eq!(a, b, "partition {partition}");
     }
 }

@@ -3,39 +3,39 @@
 use std::time::Duration;
 
 use kavka_std::{Config, Producer, Record};
-use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
+use kavka_tests::kafka::{Cluster, Spec, Version, shared_or_skip};
 use rustix::process::Signal;
 
 use crate::groups::until;
 use crate::live::Live;
 use crate::{LONG, feed, kavka};
 
-fn write(cluster: &Cluster, values: &[&str]) {
+fn write(cluster: &Cluster, topic: &str, values: &[&str]) {
     let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
     for value in values {
-        drop(producer.send("t", &Record::new(value.as_bytes())).expect("taken"));
+        drop(producer.send(topic, &Record::new(value.as_bytes())).expect("taken"));
     }
     assert!(producer.close(LONG).wait().expect("closed").is_empty());
 }
 
 #[test]
 fn a_member_prints_commits_and_leaves_with_a_signal() {
-    let Some(cluster) = start_or_skip(Spec::new(Version::V4_4_0, 1)) else { return };
-    cluster.create("t", 2).expect("created");
-    write(&cluster, &["a", "b", "c"]);
+    let Some(cluster) = shared_or_skip(impatient()) else { return };
+    cluster.create("u", 2).expect("created");
+    write(cluster, "u", &["a", "b", "c"]);
     let addresses = cluster.bootstrap();
-    let args = ["-b", &addresses, "consume", "t", "-g", "dashboard"];
+    let args = ["-b", &addresses, "consume", "u", "-g", "board"];
     let mut live = Live::start(kavka(&args));
     let mut lines = [live.line(), live.line(), live.line()];
     lines.sort();
     assert_eq!(lines, ["a", "b", "c"]);
     live.signal(Signal::TERM);
     let ran = live.end().good();
-    for said in ["assigned t 0, t 1", "reading 2 partitions", "group dashboard: left"] {
+    for said in ["assigned u 0, u 1", "reading 2 partitions", "group board: left"] {
         assert!(ran.err.contains(said), "{said:?} is not said: {}", ran.err);
     }
     // It continues where it was, after one record of two.
-    write(&cluster, &["d", "e"]);
+    write(cluster, "u", &["d", "e"]);
     let one = feed(kavka(&[&args[..], &["-c", "1"]].concat()), b"").good();
     let two = feed(kavka(&[&args[..], &["-c", "1"]].concat()), b"").good();
     let mut lines = [one.text(), two.text()].concat();
@@ -43,7 +43,8 @@ fn a_member_prints_commits_and_leaves_with_a_signal() {
     assert!(lines == "de" || lines == "ed", "{lines}");
 }
 
-/// Sessions of six seconds instead of 45.
+/// Sessions of six seconds instead of 45. Tests share the broker, and have topics and groups of
+/// their own.
 pub(crate) fn impatient() -> Spec {
     impatient_of(Version::V4_4_0)
 }
@@ -54,17 +55,17 @@ pub(crate) fn impatient_of(version: Version) -> Spec {
 
 #[test]
 fn a_member_that_is_killed_is_replaced_by_another() {
-    let Some(cluster) = start_or_skip(impatient()) else { return };
+    let Some(cluster) = shared_or_skip(impatient()) else { return };
     cluster.create("t", 2).expect("created");
     let addresses = cluster.bootstrap();
     let args = ["-b", &addresses, "consume", "t", "-g", "dashboard"];
-    write(&cluster, &["a"]);
+    write(cluster, "t", &["a"]);
     let mut first = Live::start(kavka(&args));
     assert_eq!(first.line(), "a");
     // What was printed is committed a moment later.
-    until(&cluster, &["groups", "lag", "dashboard"], "\t1\t0\t1\t0\t");
+    until(cluster, &["groups", "lag", "dashboard"], "\t1\t0\t1\t0\t");
     first.signal(Signal::KILL);
-    write(&cluster, &["b", "c"]);
+    write(cluster, "t", &["b", "c"]);
     let mut second = Live::start(kavka(&args));
     let mut lines = [second.line(), second.line()];
     lines.sort();

@@ -14,29 +14,9 @@ mod pattern;
 mod racks;
 mod statics;
 
-use core::ops::Deref;
-use core::sync::atomic::{AtomicU32, Ordering};
-
-use kavka_tests::kafka::{Cluster, Spec, Version, shared_or_skip};
-
-/// A broker that tests share, and a topic and a group that are this test's own.
-struct Site {
-    cluster: &'static Cluster,
-    topic: String,
-}
-
-impl Deref for Site {
-    type Target = Cluster;
-
-    fn deref(&self) -> &Cluster {
-        self.cluster
-    }
-}
+use kavka_tests::kafka::{Site, Spec, Version};
 
 /// Returns one broker with KIP-848 switched on.
 fn broker(version: Version) -> Option<Site> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let cluster = shared_or_skip(Spec::new(version, 1).kip_848())?;
-    let topic = format!("readings-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    Some(Site { cluster, topic })
+    Site::new(Spec::new(version, 1).kip_848())
 }

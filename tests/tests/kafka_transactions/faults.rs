@@ -6,33 +6,35 @@ use kavka_std::kavka_core::TransactionError;
 use kavka_std::{ErrorKind, Producer, Record};
 use kavka_tests::kafka::Version;
 
-use crate::{TOPIC, cluster, commit, committed, config, producer, send, sorted, values};
+use crate::{commit, committed, config, producer, send, site, sorted, three, values};
+
+const TOPIC: &str = "readings";
 
 /// A second producer with the id fences the first one off, and what that had open is aborted.
 fn fenced(version: Version) {
-    let Some(cluster) = cluster(version, 1) else { return };
-    let older = producer(&cluster);
+    let Some(site) = site(version) else { return };
+    let older = producer(&site, &site.topic);
     let open = older.transaction().expect("none is open");
-    send(&open, &values("older", 10));
+    send(&open, &site.topic, &values("older", 10));
     older.flush().wait().expect("written");
-    let newer = producer(&cluster);
+    let newer = producer(&site, &site.topic);
     let other = newer.transaction().expect("none is open");
-    send(&other, &values("newer", 10));
+    send(&other, &site.topic, &values("newer", 10));
     commit(other).expect("it is the newer one's id");
-    send(&open, &values("late", 10));
+    send(&open, &site.topic, &values("late", 10));
     let error = commit(open).expect_err("it is fenced off");
     assert!(matches!(error.kind(), ErrorKind::Transaction(_)), "{error}");
     assert!(!error.maybe_written(), "{error}");
     // It ends, and does not fence the newer one off.
     let again = older.transaction().expect("none is open");
-    send(&again, &values("again", 1));
+    send(&again, &site.topic, &values("again", 1));
     let error = commit(again).expect_err("for good");
     assert_eq!(error.kind(), ErrorKind::Transaction(TransactionError::Fenced), "{error}");
     let other = newer.transaction().expect("none is open");
-    send(&other, &values("newer-still", 10));
-    commit(other).expect("nobody fenced it off");
+    send(&other, &site.topic, &values("newer-still", 10));
+    commit(other).expect("no other producer fenced it off");
     let wanted = [values("newer", 10), values("newer-still", 10)].concat();
-    assert_eq!(committed(&cluster, wanted.len()), sorted(wanted));
+    assert_eq!(committed(&site, &site.topic, wanted.len()), sorted(wanted));
 }
 
 #[test]
@@ -47,26 +49,26 @@ fn the_older_of_two_producers_ends_on_2_8() {
 
 #[test]
 fn what_is_open_for_too_long_is_not_committed_and_the_producer_goes_on() {
-    let Some(cluster) = cluster(Version::V4_4_0, 1) else { return };
-    let config = config(&cluster).transaction_timeout(Duration::from_secs(2));
+    let Some(site) = site(Version::V4_4_0) else { return };
+    let config = config(&site, &site.topic).transaction_timeout(Duration::from_secs(2));
     let producer = Producer::new(config).expect("a producer");
     let open = producer.transaction().expect("none is open");
-    send(&open, &values("slow", 10));
+    send(&open, &site.topic, &values("slow", 10));
     producer.flush().wait().expect("written");
     // The coordinator's clock decides.
     std::thread::sleep(Duration::from_secs(5));
     let error = commit(open).expect_err("its time is over");
     assert!(!error.maybe_written(), "{error}");
     let next = producer.transaction().expect("none is open");
-    send(&next, &values("next", 10));
+    send(&next, &site.topic, &values("next", 10));
     commit(next).expect("the same producer");
-    assert_eq!(committed(&cluster, 10), sorted(values("next", 10)));
+    assert_eq!(committed(&site, &site.topic, 10), sorted(values("next", 10)));
 }
 
 /// Brokers are killed in turn while transactions are committed and aborted.
 fn killed(version: Version) {
-    let Some(cluster) = cluster(version, 3) else { return };
-    let producer = producer(&cluster);
+    let Some(cluster) = three(version, TOPIC) else { return };
+    let producer = producer(&cluster, TOPIC);
     let (mut wanted, mut unknown) = (Vec::new(), 0);
     for round in 0..12_usize {
         let node = round / 4 + 1;
@@ -79,7 +81,7 @@ fn killed(version: Version) {
         }
         let name = format!("round-{round}");
         let transaction = producer.transaction().expect("none is open");
-        send(&transaction, &values(&name, 50));
+        send(&transaction, TOPIC, &values(&name, 50));
         if round % 3 == 2 {
             transaction.abort().wait().expect("aborted");
             continue;
@@ -92,9 +94,9 @@ fn killed(version: Version) {
             }
         }
     }
-    assert_eq!(unknown, 0, "a repeated EndTxn tells");
+    assert_eq!(unknown, 0, "a repeated EndTxn has the end");
     assert!(wanted.len() >= 300, "{}", wanted.len());
-    assert_eq!(committed(&cluster, wanted.len()), sorted(wanted));
+    assert_eq!(committed(&cluster, TOPIC, wanted.len()), sorted(wanted));
 }
 
 #[test]
@@ -109,18 +111,18 @@ fn coordinators_and_leaders_that_die_lose_and_repeat_nothing_on_3_9() {
 
 #[test]
 fn a_producer_that_goes_leaves_nothing_open() {
-    let Some(cluster) = cluster(Version::V4_4_0, 1) else { return };
-    let gone = producer(&cluster);
+    let Some(site) = site(Version::V4_4_0) else { return };
+    let gone = producer(&site, &site.topic);
     let open = gone.transaction().expect("none is open");
-    drop(open.send(TOPIC, &Record::new(b"gone")).expect("there is space"));
+    drop(open.send(&site.topic, &Record::new(b"gone")).expect("there is space"));
     drop(open);
     drop(gone);
-    let other = Producer::new(config(&cluster).transactional_id("other")).expect("a producer");
+    let other = Producer::new(config(&site, &format!("{}-other", site.topic))).expect("a producer");
     let transaction = other.transaction().expect("none is open");
-    send(&transaction, &values("other", 5));
+    send(&transaction, &site.topic, &values("other", 5));
     commit(transaction).expect("committed");
     // Nothing holds the last stable offset back.
     let began = std::time::Instant::now();
-    assert_eq!(committed(&cluster, 5), values("other", 5));
+    assert_eq!(committed(&site, &site.topic, 5), values("other", 5));
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }

@@ -12,33 +12,42 @@ use std::process::Command;
 use std::time::Duration;
 
 use kavka_std::{Config, Producer, Record};
-use kavka_tests::kafka::{Cluster, Spec, Version, jars, start_or_skip};
+use kavka_tests::kafka::{Cluster, Site, Spec, Version, jars, start_or_skip};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const TOPIC: &str = "readings";
-
-/// Starts brokers, the first with topic `readings` of three partitions.
-fn cluster(version: Version, nodes: usize) -> Option<Cluster> {
+fn spec(version: Version, nodes: usize) -> Spec {
     // Transactions that are open for too long are looked for every ten seconds by default.
     let often = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
-    let cluster = start_or_skip(Spec::new(version, nodes).set(often, 500))?;
-    cluster.create(TOPIC, 3).expect("created");
+    Spec::new(version, nodes).set(often, 500)
+}
+
+/// Returns a broker that tests share, with a topic of three partitions that is this test's own.
+fn site(version: Version) -> Option<Site> {
+    let site = Site::new(spec(version, 1))?;
+    site.create(&site.topic, 3).expect("created");
+    Some(site)
+}
+
+/// Starts three brokers for one test, with a topic of three partitions.
+fn three(version: Version, topic: &str) -> Option<Cluster> {
+    let cluster = start_or_skip(spec(version, 3))?;
+    cluster.create(topic, 3).expect("created");
     Some(cluster)
 }
 
-fn config(cluster: &Cluster) -> Config {
-    Config::new(cluster.bootstrap()).transactional_id("kavka-test")
+fn config(cluster: &Cluster, id: &str) -> Config {
+    Config::new(cluster.bootstrap()).transactional_id(id)
 }
 
-fn producer(cluster: &Cluster) -> Producer {
-    Producer::new(config(cluster)).expect("a producer")
+fn producer(cluster: &Cluster, id: &str) -> Producer {
+    Producer::new(config(cluster, id)).expect("a producer")
 }
 
 /// Sends records in the open transaction.
-fn send(transaction: &kavka_std::Transaction<'_>, values: &[String]) {
+fn send(transaction: &kavka_std::Transaction<'_>, topic: &str, values: &[String]) {
     for value in values {
         let record = Record::new(value.as_bytes()).key(value.as_bytes());
-        drop(transaction.send(TOPIC, &record).expect("there is space"));
+        drop(transaction.send(topic, &record).expect("there is space"));
     }
 }
 
@@ -69,9 +78,9 @@ fn java(cluster: &Cluster, program: &str, arguments: &[&str]) -> Vec<String> {
     lines
 }
 
-/// Reads the committed records of the topic by Kafka's consumer, at least `count` of them.
-fn committed(cluster: &Cluster, count: usize) -> Vec<String> {
-    let lines = java(cluster, "ReadCommitted", &[TOPIC, &count.to_string()]);
+/// Reads the committed records of a topic by Kafka's consumer, at least `count` of them.
+fn committed(cluster: &Cluster, topic: &str, count: usize) -> Vec<String> {
+    let lines = java(cluster, "ReadCommitted", &[topic, &count.to_string()]);
     let mut values: Vec<String> =
         lines.iter().filter_map(|line| Some(line.split_once('\t')?.1.to_owned())).collect();
     values.sort_unstable();

@@ -140,3 +140,51 @@ fn a_recreated_topic_holds_nothing() {
     assert_eq!(seen, [4]);
     assert!(fetched.contains(&2) && fetched.contains(&3), "{fetched:?}");
 }
+
+/// What comes during a wait is held for the next one, which there is not.
+#[test]
+fn a_recreated_topic_holds_nothing_of_a_second_growth() {
+    let (mut s, t) = grown(4);
+    s.world.partition("t", 0).end = 2;
+    s.world.partition("t", 1).end = 2;
+    assert_eq!(read(&mut s, 500, &[]), NONE);
+    s.world.grow("t", 8);
+    s.until("it has grown again", |s| {
+        s.client.freshness(t).is_some_and(|known| known.partitions == 8)
+    });
+    assert_eq!(read(&mut s, 500, &[]), NONE);
+    s.world = with_id(&s.world, 77, 8);
+    let mut fetched = Vec::new();
+    for _ in 0..30 {
+        fetched.extend(read(&mut s, 500, &[]));
+    }
+    for index in 2..8 {
+        assert!(fetched.contains(&index), "{index} of {fetched:?}");
+    }
+}
+
+/// A wait for partitions that were given up is not part of what is reported of the next one.
+#[test]
+fn a_wait_that_held_nothing_back_is_not_reported() {
+    let (mut s, _) = grown(4);
+    s.world.partition("t", 0).end = 2;
+    s.world.partition("t", 1).end = 2;
+    assert_eq!(read(&mut s, 1000, &[]), NONE);
+    let added = events(&mut s).into_iter().filter_map(|event| match event {
+        Event::Assigned { at, partition } if partition.partition > 1 => Some(at),
+        _ => None,
+    });
+    let added: Vec<_> = added.collect();
+    assert_eq!(added.len(), 2);
+    let now = s.now();
+    added.iter().for_each(|at| s.client.unassign(now, *at));
+    assert_eq!(read(&mut s, 22_000, &[]), NONE);
+    assert_eq!(news(&mut s), []);
+    for index in [0, 1] {
+        s.world.partition("t", index).end = 0;
+    }
+    s.world.grow("t", 8);
+    assert_eq!(read(&mut s, 8000, &[]), [4, 5, 6, 7]);
+    let reported = news(&mut s);
+    assert!(matches!(reported[..], [(4, 4, 5..8, true)]), "{reported:?}");
+}

@@ -17,7 +17,7 @@ fn grow(s: &mut kavka_tests::script::Script) {
 }
 
 #[test]
-fn the_owner_of_the_first_partition_commits_the_start_of_a_new_one_and_then_asks() {
+fn the_owner_of_the_first_partition_commits_the_start_of_a_new_one_and_then_beats() {
     // L4, L5
     let (mut s, _) = member(2, &[0, 1]);
     let due = next_beat(&mut s);
@@ -82,7 +82,7 @@ fn a_new_partition_that_is_another_members_is_seeded_and_let_go() {
 }
 
 #[test]
-fn a_member_without_the_first_partition_asks_a_little_later() {
+fn a_member_without_the_first_partition_beats_a_little_later() {
     let (mut s, _) = member(2, &[1]);
     let due = next_beat(&mut s);
     beat(&mut s, &due, 1, None);

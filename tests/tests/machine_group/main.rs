@@ -6,6 +6,7 @@ mod commits;
 mod coordinator;
 mod growth;
 mod hostile;
+mod ordered;
 mod pattern;
 mod starts;
 mod steps;

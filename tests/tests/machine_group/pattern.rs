@@ -382,3 +382,24 @@ fn a_topic_that_came_while_no_member_ran_is_read_since_the_group_knows_the_expre
     assert!(text.contains("b=1700000000000;"), "{text}");
     assert!(text.ends_with(&format!("p={}:1700000000000;", hash(EXPRESSION))), "{text}");
 }
+
+#[test]
+fn an_expression_takes_the_place_of_named_topics() {
+    let world = world(2);
+    let mut config = config(&world);
+    config.group_pattern = "u.*";
+    let (mut s, _) = crate::steps::member_with(world, config, &[0, 1]);
+    let now = s.now();
+    s.client.subscribe_pattern(now, Start::Latest).expect("subscribed");
+    let next = next_beat(&mut s);
+    assert_eq!(next.body.subscribed_topic_regex.as_deref(), Some("u.*"));
+    assert_eq!(next.body.subscribed_topic_names.as_ref().map(Vec::len), Some(0));
+    // The topic that was named is one that the coordinator found; then it is not.
+    beat(&mut s, &next, 2, Some(&[]));
+    let ack = next_beat(&mut s);
+    assert_eq!(owned(&ack), Some(vec![]));
+    beat(&mut s, &ack, 2, None);
+    s.run(Duration::from_millis(50));
+    let left = events(&mut s);
+    assert!(matches!(left[..], [Event::TopicLeft { .. }]), "{left:?}");
+}

@@ -238,7 +238,7 @@ fn keys_of_an_earlier_process_wait_for_the_time_that_is_given() {
     assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
     s.run(Duration::from_millis(200));
     s.settle();
-    assert_eq!(s.rooms(), 1, "the caller is told");
+    assert_eq!(s.rooms(), 1, "the caller is notified");
     assert_eq!(put(&mut s, t, &moves), Ok(3));
     assert_eq!(drained(&mut s), [(4, 2, true)]);
 }
@@ -289,4 +289,25 @@ fn a_snapshot_keeps_over_how_many_partitions_keys_are_spread() {
         s.settle();
         assert_eq!(drained(&mut s), news, "{order:?}");
     }
+}
+
+/// What it waits for may be written after the next process has begun.
+#[test]
+fn a_snapshot_of_a_drain_keeps_the_count_of_before() {
+    let (mut s, t) = draining(2);
+    let moves = key(&[(2, 1), (4, 3)]);
+    assert_eq!(put(&mut s, t, &moves), Ok(1));
+    let _unanswered = request(&mut s);
+    grow(&mut s, t, 4);
+    assert_eq!(put(&mut s, t, &moves), Err(ProduceError::NotReady));
+    let mut bytes = vec![0; 512];
+    let saved = s.client.save(&mut bytes).expect("enough memory");
+    assert_eq!(saved.unfinished, 1);
+    let mut s = configured(World::new(1).topic("t", 4), |_| ());
+    let t = s.topic("t");
+    s.client.set_key_order(t, KeyOrder::Pin(0)).expect("watched");
+    let now = s.now();
+    s.client.restore(now, &bytes[..saved.bytes]).expect("a snapshot");
+    s.run(Duration::from_secs(1));
+    assert_eq!(put(&mut s, t, &moves), Ok(1), "as before the growth");
 }

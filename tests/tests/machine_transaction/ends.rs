@@ -72,7 +72,7 @@ fn a_refusal_by_the_next_coordinator_says_nothing_either() {
 }
 
 #[test]
-fn a_commit_is_repeated_until_an_answer_tells() {
+fn a_commit_is_repeated_until_a_response_has_its_end() {
     for level in [ADDED, IMPLICIT] {
         let (mut s, t, asked) = committing(level);
         s.cut(asked.conn);

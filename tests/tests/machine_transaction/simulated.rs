@@ -288,7 +288,7 @@ fn no_trouble_makes_a_transaction_half_or_its_end_a_lie() {
             whole += judge(&at, &world, &[writer]);
             let unknown = |outcome: &&Outcome| matches!(outcome, Outcome::Unknown(_));
             let ended = world.app(writer).ended.values();
-            assert_eq!(ended.filter(unknown).count(), 0, "{at}: a repeated EndTxn tells");
+            assert_eq!(ended.filter(unknown).count(), 0, "{at}: a repeated EndTxn has the end");
         }
     }
     assert!(whole > 400, "{whole} committed: the runs say little");

@@ -37,7 +37,7 @@ pub(crate) struct Row {
     again: usize,
     /// Times that partitions moved while nothing happened.
     restless: usize,
-    /// Reports of partitions that are nobody's.
+    /// Reports of partitions that no member has.
     reported: usize,
     failed: Option<String>,
     said: Vec<String>,

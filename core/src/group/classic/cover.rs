@@ -1,6 +1,6 @@
 //! Under the leader of another client: whether all partitions are some member's. A leader may plan
 //! by counts that are minutes old (Java, franz-go), and a member sees its own part alone, so
-//! DescribeGroups tells. What is nobody's gets one round, and another one each minute.
+//! DescribeGroups is requested. What no member has gets one round, and another one each minute.
 
 use super::join::is_uuid;
 use super::{Lead, Round};
@@ -116,7 +116,7 @@ impl Cover {
 }
 
 impl<'d> Group<'d> {
-    /// Growth came, and another member leads: these partitions may become nobody's.
+    /// Growth came, and another member leads: these partitions may stay unassigned.
     pub(in crate::group) fn suspect(&mut self, slot: usize, from: u32) {
         if self.classic.on && !self.begins_rounds() {
             let open = &mut self.interests[slot].open;

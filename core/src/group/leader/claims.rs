@@ -8,7 +8,7 @@ use crate::wire::consumer_protocol::{Subscription, Topics, previous};
 
 impl Leader<'_> {
     /// Reads what all members claim. Where several claim a partition, that of the highest
-    /// generation counts; nobody's where two have the same.
+    /// generation counts; no member's where two have the same.
     pub(super) fn read_claims(&mut self, assignor: Assignor) {
         let LeaderMem { members, topics, seats, bytes, .. } = &mut self.memory;
         let (members, topics) = (&mut members[..self.members], &topics[..self.topics]);
@@ -23,7 +23,7 @@ impl Leader<'_> {
                 let Ok(topic) = search(topics, bytes, name.as_bytes()) else { continue };
                 let range = topics[topic].first..topics[topic].end();
                 let within = partitions.filter_map(|partition| usize::try_from(partition).ok());
-                // What the topic does not have is nobody's.
+                // What the topic does not have is no member's.
                 for seat in within.filter_map(|at| range.clone().nth(at)) {
                     let seat = &mut seats[seat];
                     let above = |link: Link| {

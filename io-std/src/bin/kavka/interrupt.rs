@@ -19,12 +19,15 @@ static ENDING: Mutex<Option<Ending>> = Mutex::new(None);
 /// What ends a command that cannot look whether a signal came, since it waits for its input.
 type Ending = Box<dyn FnOnce() + Send>;
 
+/// What ends programs that this one has started and that get no signal of the terminal.
+static PROGRAM: Mutex<Option<Ending>> = Mutex::new(None);
+
 /// Notes signals from now on. A second one ends the process without waiting.
 pub(super) fn note() -> Result<(), Failure> {
     keep_ignored();
     let handler = || {
         if CAME.swap(true, Ordering::AcqRel) {
-            process::exit(KILLED);
+            exit(KILLED);
         }
         // Without another thread a second signal still ends the process.
         let _ = thread::Builder::new().name("kavka-stdout".into()).spawn(end_if_blocked);
@@ -40,11 +43,26 @@ fn end_if_blocked() {
         let now = streams::writing();
         if now.is_some() && now == before {
             lines::say("interrupted: stdout is full and nothing reads it; the output is cut off");
-            process::exit(1);
+            exit(1);
         }
         before = now;
         thread::sleep(BLOCKED);
     }
+}
+
+/// Ends the process without waiting for anything, and what it has started.
+fn exit(code: i32) -> ! {
+    let ending = PROGRAM.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(ending) = ending {
+        ending();
+    }
+    process::exit(code);
+}
+
+/// Sets what ends a program that this one has started, where the process ends at once: nothing is
+/// dropped then.
+pub(super) fn ends_with_us(ending: impl FnOnce() + Send + 'static) {
+    *PROGRAM.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(ending));
 }
 
 /// Blocks the signals that are ignored, as `nohup` and shells arrange for background jobs: the

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use fastrand::Rng;
-use kavka_tests::kafka::{Cluster, Spec, Version};
+use kavka_tests::kafka::{Campaign, Cluster, Spec, Version};
 
 use copier::Copies;
 use faults::Broken;
@@ -46,24 +46,11 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Parser)]
 #[command(about = "Exactly-once copies on a real cluster, killed again and again")]
 struct Options {
-    /// 4.4.0, 3.9.2, 3.2.3, 2.8.2 or 2.4.1 (a producer for each partition).
-    #[arg(long, default_value = "4.4.0")]
-    version: Version,
-    /// Brokers; with one it is restarted at once.
-    #[arg(long, default_value_t = 3)]
-    nodes: usize,
-    /// Minutes during which faults occur.
-    #[arg(long, default_value_t = 10.0)]
-    minutes: f64,
-    /// Records a second.
-    #[arg(long, default_value_t = 300)]
-    rate: u32,
+    #[command(flatten)]
+    campaign: Campaign,
     /// Processes that copy at the same time, as members of one group.
     #[arg(long, default_value_t = 1)]
     copies: usize,
-    /// Seed of the faults and their times; random and printed by default.
-    #[arg(long)]
-    seed: Option<u64>,
     /// The `kavka` command [default: beside this one]
     #[arg(long, value_name = "FILE")]
     kavka: Option<PathBuf>,
@@ -95,15 +82,13 @@ impl fmt::Display for Figures {
 }
 
 fn main() -> Result<ExitCode, Failure> {
-    let options = Options::parse();
-    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    let folder = options.folder.join(format!("{}-{seed}", options.version));
+    let mut options = Options::parse();
+    let seed = options.campaign.seed();
+    let Campaign { version, nodes, minutes, .. } = options.campaign;
+    let folder = options.folder.join(format!("{version}-{seed}"));
     std::fs::create_dir_all(&folder)?;
-    println!(
-        "--seed {seed}: {} minutes of Kafka {} x{}",
-        options.minutes, options.version, options.nodes
-    );
-    let cluster = Cluster::start(impatient(options.version, options.nodes))?;
+    println!("--seed {seed}: {minutes} minutes of Kafka {version} x{nodes}");
+    let cluster = Cluster::start(impatient(version, nodes))?;
     for topic in [FROM, TO] {
         cluster.create(topic, PARTITIONS)?;
     }
@@ -115,7 +100,7 @@ fn main() -> Result<ExitCode, Failure> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    println!("--seed {seed}, Kafka {} x{}: {figures}", options.version, options.nodes);
+    println!("--seed {seed}, Kafka {version} x{nodes}: {figures}");
     let differences = readers::compare(&cluster, &folder)?;
     differences.iter().for_each(|difference| println!("--seed {seed}: {difference}"));
     Ok(if is_whole && differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -150,13 +135,13 @@ fn run(
     let (calm, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let (seen, watched) = (watch::Counts::default(), cluster.bootstrap());
     let begun = Instant::now();
-    let end = begun + Duration::try_from_secs_f64(options.minutes * 60.0)?;
+    let end = options.campaign.end()?;
     let mut rng = Rng::with_seed(seed);
     let (mut growing, mut breaking) = (rng.fork(), rng.fork());
     let rngs: Vec<Rng> = (0..options.copies).map(|_| rng.fork()).collect();
     thread::scope(|scope| {
         let watching = scope.spawn(|| watch::watch(&watched, &seen, &over));
-        let writing = scope.spawn(|| writer::write(&watched, options.rate, &calm));
+        let writing = scope.spawn(|| writer::write(&watched, options.campaign.rate, &calm));
         let grown = scope.spawn(|| faults::grow(cluster, &mut growing, end));
         let broken = scope.spawn(|| faults::break_brokers(cluster, &mut breaking, end));
         let copying: Vec<_> = (0..)

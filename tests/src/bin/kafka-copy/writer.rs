@@ -45,7 +45,7 @@ fn send(producer: &Producer, n: u64) -> Result<(), Failure> {
     let record = if n % 50 == 49 { Record::tombstone() } else { Record::new(value.as_bytes()) };
     let record = record.headers(&all[..(n % 3) as usize]).timestamp(FIRST + n as i64);
     let record = if n % 10 == 9 { record } else { record.key(key.as_bytes()) };
-    // A record without key and value tells nothing, but is one.
+    // A record without key and value says nothing, but is one.
     drop(producer.send(FROM, &record)?);
     Ok(())
 }

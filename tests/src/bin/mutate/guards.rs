@@ -9,7 +9,7 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 21] = [
+const SUITES: [&str; 25] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -31,6 +31,10 @@ const SUITES: [&str; 21] = [
     "secrets_memory",
     "codec_suite",
     "sim_ordered",
+    "sim_committed",
+    "sim_keys",
+    "sim_groups",
+    "sim_copies",
 ];
 /// Time limit of a suite: one that takes longer loops forever.
 const PATIENCE: Duration = Duration::from_secs(90);

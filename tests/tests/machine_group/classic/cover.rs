@@ -12,7 +12,8 @@ use super::{
     Join, OTHER, Welcome, assignment, classic, member, member_with, pulse, synced, welcome,
 };
 use crate::steps::{
-    assigned, commit_with, fetch_commits, group_events, next_commit, offsets, subscribed, world,
+    OTHER as OTHER_ID, assigned, commit_with, fetch_commits, group_events, next_commit, offsets,
+    subscribed, world,
 };
 
 const COOPERATIVE: &str = "cooperative-sticky";
@@ -40,7 +41,7 @@ fn in_vain(s: &mut Script, join: &Join, generation: i32) {
     synced(s, &sync, assignment(&[0, 1]));
 }
 
-/// Returns what was reported as nobody's: first, last, and how many.
+/// Returns what was reported as no member's: first, last, and how many.
 fn unassigned(s: &mut Script) -> Vec<(u32, u32, u32)> {
     s.take_reported(|reported| match reported.event()? {
         Event::Unassigned { first, last, partitions, .. } => Some((first, last, partitions)),
@@ -116,7 +117,7 @@ fn rounds_of_others_put_off_that_of_a_member_which_waits_for_growth() {
 }
 
 #[test]
-fn a_member_that_comes_to_a_leader_with_older_counts_tells_at_once() {
+fn a_member_that_comes_to_a_leader_with_older_counts_reports_at_once() {
     let mut world = world(6);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -129,7 +130,7 @@ fn a_member_that_comes_to_a_leader_with_older_counts_tells_at_once() {
 }
 
 #[test]
-fn growth_just_after_a_round_is_told_after_another_one() {
+fn growth_just_after_a_round_is_reported_after_another_one() {
     let mut world = world(4);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -163,7 +164,7 @@ fn every_topic_is_checked_where_one_is_not_covered() {
 /// The starts of new partitions are committed where whoever saw them come is gone: another client
 /// would begin at their end.
 #[test]
-fn a_member_that_comes_later_commits_the_starts_of_what_is_nobodys() {
+fn a_member_that_comes_later_commits_the_starts_of_what_no_member_has() {
     let mut world = world(6);
     world.assigned = 4;
     let config = classic(&world, COOPERATIVE);
@@ -261,7 +262,7 @@ fn where_nothing_can_be_said_there_is_one_round() {
 
 #[test]
 fn what_a_member_gives_up_in_its_own_time_is_its_own() {
-    // Cooperative: in its subscription, and in nobody's assignment.
+    // Cooperative: in its subscription, and in no assignment.
     let (mut s, _) = member(COOPERATIVE, COOPERATIVE, &[0, 1]);
     s.manual(ApiKey::DescribeGroups);
     s.run(Duration::from_secs(2));
@@ -280,4 +281,50 @@ fn what_a_member_gives_up_in_its_own_time_is_its_own() {
     s.respond(&due, DescribeGroupsResponse::default().with_groups(vec![group]));
     rest(&mut s, Duration::from_secs(100));
     assert_eq!(unassigned(&mut s), []);
+}
+
+/// The leader may plan by the count of the topic before.
+#[test]
+fn a_recreated_topic_is_checked() {
+    let mut s = follower();
+    rest(&mut s, Duration::from_secs(5));
+    assert_eq!(unassigned(&mut s), []);
+    s.world.grow("t", 6);
+    s.world.topic_mut("t").id = OTHER_ID;
+    let join = beat_until_join(&mut s, Duration::from_secs(60)).expect("a round");
+    in_vain(&mut s, &join, 2);
+    rest(&mut s, Duration::from_secs(5));
+    assert_eq!(unassigned(&mut s), [(4, 5, 2)]);
+}
+
+/// Each response describes the whole group, as large as it may be.
+#[test]
+fn there_is_a_pause_between_checks_of_topics() {
+    for assigned in [4, 1000] {
+        let mut world = world(6).topic("u", 6);
+        world.assigned = assigned;
+        let config = classic(&world, COOPERATIVE);
+        let mut s = Script::with(world, config, &Limits::small());
+        let topics = [s.topic("t"), s.topic("u")];
+        let now = s.now();
+        s.client.subscribe(now, &topics, Start::Latest).expect("subscribed");
+        let mut welcomed = Welcome::follower(1, COOPERATIVE);
+        welcomed.leader = JAVA;
+        super::follow(&mut s, &welcomed, &[0, 1]);
+        s.manual(ApiKey::DescribeGroups);
+        let mut checks = Vec::new();
+        for _ in 0..1000 {
+            if let Some(due) = s.take::<DescribeGroupsRequest>() {
+                checks.push(due.at);
+                s.serve(due);
+            }
+            if let Some(due) = s.take::<HeartbeatRequest>() {
+                s.respond(&due, HeartbeatResponse::default());
+            }
+            s.run(Duration::from_millis(5));
+        }
+        let [first, second] = checks[..] else { panic!("{assigned}: {checks:?}") };
+        let pause = first.until(second);
+        assert!((100..200).contains(&pause.as_millis()), "{assigned}: {pause:?}");
+    }
 }

@@ -39,7 +39,7 @@ fn a_member_joins_again_at_once_with_the_id_that_it_is_given_and_keeps_it() {
     assert_eq!(&*third.body.member_id, ME);
     refuse_join(&mut s, &third, 25);
     let fourth = s.expect::<JoinGroupRequest>();
-    assert_eq!(&*fourth.body.member_id, "", "that id is nobody's");
+    assert_eq!(&*fourth.body.member_id, "", "no member has that id");
 }
 
 #[test]

@@ -4,15 +4,17 @@ use core::time::Duration;
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::super::interrupt;
 use super::Failure;
 
 /// A program that prints nothing for this long keeps its output back, or hangs. A transaction lasts
 /// longer.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Time to end after the end of its input, and again after it was told to.
+/// Time to end after the end of its input, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
 /// A line that is longer ends the copy: no broker takes such a value.
 const LONGEST: u64 = 64 << 20;
@@ -21,7 +23,8 @@ const TICK: Duration = Duration::from_millis(5);
 
 pub(super) struct Transform {
     command: String,
-    child: Child,
+    /// Shared with what ends it where this process ends at once.
+    child: Arc<Mutex<Child>>,
     /// To the threads that write and read, so that neither side waits for the other's pipe.
     values: Option<Sender<Vec<u8>>>,
     lines: Receiver<Vec<u8>>,
@@ -62,6 +65,15 @@ impl Transform {
             }
         });
         let values = Some(values);
+        let child = Arc::new(Mutex::new(child));
+        let shared = Arc::clone(&child);
+        interrupt::ends_with_us(move || {
+            let mut child = lock(&shared);
+            // Its id may be another's once it was waited for.
+            if matches!(child.try_wait(), Ok(None)) {
+                signal(&mut child, true);
+            }
+        });
         Ok(Self { command: command.to_owned(), child, values, lines, line: Vec::new() })
     }
 
@@ -103,21 +115,26 @@ impl Drop for Transform {
     fn drop(&mut self) {
         // The end of its input.
         self.values = None;
-        for tells in [false, true] {
-            if tells {
-                signal(&mut self.child, false);
+        for terminates in [false, true] {
+            if terminates {
+                signal(&mut lock(&self.child), false);
             }
             let until = Instant::now() + GRACE;
             while Instant::now() < until {
-                if !matches!(self.child.try_wait(), Ok(None)) {
+                if !matches!(lock(&self.child).try_wait(), Ok(None)) {
                     return;
                 }
                 thread::sleep(TICK);
             }
         }
-        signal(&mut self.child, true);
-        let _ = self.child.wait();
+        let mut child = lock(&self.child);
+        signal(&mut child, true);
+        let _ = child.wait();
     }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends a program and what it has started, at once or as it likes.
