@@ -4,7 +4,6 @@
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
 use crate::cluster::{Cx, GROUP};
-use crate::config::Settings;
 use crate::consumer::Consumer;
 use crate::time::{Span, Tick};
 

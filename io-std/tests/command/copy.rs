@@ -236,7 +236,7 @@ fn a_copy_before_2_5_that_is_stopped_past_its_session_is_exact() {
         live.end().good();
     }
     for partition in all {
-        let (a, b) = (values(&cluster, "a", partition), values(cluster, "d", partition));
+        let (a, b) = (values(cluster, "c", partition), values(cluster, "d", partition));
         assert_eq!(a, b, "partition {partition}");
     }
 }
