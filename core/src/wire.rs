@@ -92,8 +92,8 @@ pub use read::Ints;
 pub(crate) use write::Length;
 pub use write::{Full, Sink, SliceSink, Writer};
 
-/// Versions of OffsetCommit and OffsetFetch from this one on are spoken: without `classic` members are
-/// those of KIP-848, whose coordinators have all of them (Kafka 3.7).
+/// Versions of OffsetCommit and OffsetFetch from this one on are spoken: without `classic` members
+/// are those of KIP-848, whose coordinators have all of them (Kafka 3.7).
 #[cfg(any(feature = "group", feature = "group-admin"))]
 const OFFSETS_SINCE: i16 =
     if cfg!(any(feature = "classic", feature = "group-admin")) { 1 } else { 9 };

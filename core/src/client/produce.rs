@@ -103,8 +103,9 @@ impl Commands<'_> {
     ///
     /// What the earlier process sent cannot be waited for, since this client has none of it:
     /// for `wait`, at most [`Config::drain_timeout`](crate::Config::drain_timeout), keys that move
-    /// are refused with `NotReady`. Zero is right if it flushed before it ended. After a crash a broker may still
-    /// have requests of it in its queue, for which Kafka has no bound: seconds are usual.
+    /// are refused with `NotReady`. Zero is right if it flushed before it ended. After a crash a
+    /// broker may still have requests of it in its queue, for which Kafka has no bound: seconds are
+    /// usual.
     ///
     /// # Errors
     /// When the topic is not watched any more.

@@ -56,7 +56,7 @@ fn an_assignment_has_the_memory_of_what_is_waited_for() {
     assert_eq!(news(&mut s), [], "it waits for what another member reads");
     turn(&mut s, (3, &[1, 2, 3]), 3000);
     assert_eq!(assigned(&mut s), [3]);
-    assert_eq!(news(&mut s), [(2, 1, false)]);
+    assert_eq!(news(&mut s), [(2, 1, false), (3, 1, false)]);
     let others = group_events(&mut s);
     assert!(others.is_empty(), "{others:?}");
 }

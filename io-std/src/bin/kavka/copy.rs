@@ -39,6 +39,8 @@ const LEAVE: Duration = Duration::from_secs(5);
 const TRANSACTION: Duration = Duration::from_secs(15);
 /// What is copied of a partition that is taken away is committed within this time.
 const REVOCATION: Duration = Duration::from_secs(20);
+/// A classic group waits so long for a member that was killed in the middle of a round.
+const REBALANCE: Duration = REVOCATION.saturating_add(Duration::from_secs(10));
 /// A transaction ends when it has this many bytes.
 const BYTES: usize = 4 << 20;
 /// So many failures without a success in between end the command.
@@ -181,7 +183,8 @@ impl Copy<'_> {
             }
             // With its ids it learns whether another process has the transactional id. Only one
             // that does not know its last end begins with new ones, and whoever has it is fenced.
-            kept = producer.filter(|_| !why.maybe_written());
+            // Nor is one kept that has to do what its brokers do not offer.
+            kept = producer.filter(|_| !why.maybe_written() && !is_beyond(&why));
         }
     }
 
@@ -197,7 +200,8 @@ impl Copy<'_> {
 
     fn reading(&self) -> Config {
         let config = self.config.clone().group(&self.group).start(Start::Earliest);
-        config.isolation(Isolation::ReadCommitted).revocation_wait(REVOCATION)
+        let config = config.isolation(Isolation::ReadCommitted).revocation_wait(REVOCATION);
+        config.rebalance_timeout(REBALANCE)
     }
 
     fn writing(&self) -> Config {
@@ -460,6 +464,11 @@ fn lacks_fences(error: &Error) -> bool {
             ..
         }))
     )
+}
+
+/// Whether a broker does not speak what a transaction needs next.
+fn is_beyond(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Transaction(TransactionError::Peer(_)))
 }
 
 /// Kafka's codes for missing permissions.

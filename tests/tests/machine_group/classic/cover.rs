@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::{
     ApiKey, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use kavka_core::{Duration, Event, Instant, Limits, Start};
 use kavka_tests::script::Script;
@@ -12,8 +12,8 @@ use super::{
     Join, OTHER, Welcome, assignment, classic, member, member_with, pulse, synced, welcome,
 };
 use crate::steps::{
-    OTHER as OTHER_ID, assigned, commit_with, fetch_commits, group_events, next_commit, offsets,
-    subscribed, world,
+    OTHER as OTHER_ID, assigned, commit_with, fetch_commits, fetched, group_events, next_commit,
+    offsets, subscribed, world,
 };
 
 const COOPERATIVE: &str = "cooperative-sticky";
@@ -320,6 +320,9 @@ fn there_is_a_pause_between_checks_of_topics() {
             }
             if let Some(due) = s.take::<HeartbeatRequest>() {
                 s.respond(&due, HeartbeatResponse::default());
+            }
+            if let Some(due) = s.take::<OffsetFetchRequest>() {
+                fetched(&mut s, &due, |_| (10, "", 0));
             }
             s.run(Duration::from_millis(5));
         }

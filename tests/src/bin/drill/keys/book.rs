@@ -66,7 +66,7 @@ struct State {
     doubled: u64,
     reordered: u64,
     latencies: Vec<u32>,
-    /// When the topic gained partitions, and the latencies of what was due within [`NEAR`] after it.
+    /// When the topic gained partitions, and latencies of what was due within [`NEAR`] after it.
     grown: Vec<Instant>,
     near: Vec<u32>,
     /// By producer: when it noticed a growth whose drain has not ended.
